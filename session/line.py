@@ -1,0 +1,158 @@
+"""One connection to the store, shared by all commands of the process, in order.
+
+Commands of one loop turn leave in one write, so whatever is asked for together costs one wait.
+A command given up on is never taken back once it was sent: the store may still run it.
+"""
+
+import asyncio
+import contextlib
+import logging
+import random
+from collections import deque
+from collections.abc import Awaitable, Callable, Iterable
+from typing import Any, Protocol
+
+log = logging.getLogger(__name__)
+
+CONNECT_SECONDS = 1.0
+BACKOFF_SECONDS = (0.02, 0.5)
+"""First and longest wait between two tries to connect, before jitter."""
+MAX_WAITING = 20_000
+"""Commands that may wait for the line; beyond it they are refused at once."""
+
+Command = tuple[Any, ...]
+
+
+class Wire(Protocol):
+    """What the line needs of a connected redis-py connection."""
+
+    def pack_commands(self, commands: Iterable[Iterable[Any]]) -> list[bytes]: ...
+    async def send_packed_command(self, command: Any, check_health: bool = ...) -> None: ...
+    async def read_response(self) -> Any: ...
+    async def disconnect(self, nowait: bool = ...) -> None: ...
+
+
+class LineLostError(Exception):
+    """The connection ended before the answer came."""
+
+
+class Call:
+    """A command on its way: whether it was sent, and the future of its answer."""
+
+    __slots__ = ("command", "future", "sent")
+
+    def __init__(self, command: Command, future: "asyncio.Future[Any]") -> None:
+        self.command = command
+        self.future = future
+        self.sent = False
+
+
+class Line:
+    """Keeps one connection open for as long as it runs; ``open_wire`` makes a connected one."""
+
+    def __init__(self, open_wire: Callable[[], Awaitable[Wire]], error_reply: type[Exception]) -> None:
+        self._open_wire = open_wire
+        self._error_reply = error_reply
+        self._waiting: deque[Call] = deque()
+        self._in_flight: deque[Call] = deque()
+        self._wanted = asyncio.Event()
+        self._lost: asyncio.Event = asyncio.Event()
+        self._heard = 0.0
+        self.is_up = False
+
+    def submit(self, *command: Any) -> Call:
+        """Queue a command; its answer, or the error reply, comes in the call's future.
+
+        Raises:
+            LineLostError: too many commands wait already.
+        """
+        if len(self._waiting) >= MAX_WAITING:
+            raise LineLostError("too many commands wait for the store")
+        call = Call(command, asyncio.get_running_loop().create_future())
+        self._waiting.append(call)
+        self._wanted.set()
+        return call
+
+    def drop_if_silent(self, seconds: float) -> None:
+        """Give the connection up if commands are unanswered and nothing was heard for ``seconds``."""
+        if self._in_flight and asyncio.get_running_loop().time() - self._heard >= seconds:
+            self.drop()
+
+    def drop(self) -> None:
+        """Give the connection up: calls in flight fail, the next ones go over a new one."""
+        self._lost.set()
+
+    async def run(self) -> None:
+        """Connect, and connect again, until cancelled."""
+        pause = BACKOFF_SECONDS[0]
+        while True:
+            try:
+                async with asyncio.timeout(CONNECT_SECONDS):
+                    wire = await self._open_wire()
+            except Exception as error:  # noqa: BLE001 - whatever a connection attempt can raise
+                log.debug("store not reached: %r", error)
+                self._forget_given_up()
+                await asyncio.sleep(pause * random.uniform(0.5, 1))
+                pause = min(pause * 2, BACKOFF_SECONDS[1])
+                continue
+            pause = BACKOFF_SECONDS[0]
+            await self._serve(wire)
+
+    def _forget_given_up(self) -> None:
+        self._waiting = deque(call for call in self._waiting if not call.future.done())
+
+    async def _serve(self, wire: Wire) -> None:
+        self._lost.clear()
+        self._heard = asyncio.get_running_loop().time()
+        self.is_up = True
+        tasks = [asyncio.create_task(part) for part in (self._write(wire), self._read(wire), self._lost.wait())]
+        try:
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            self.is_up = False
+            for task in tasks:
+                task.cancel()
+            results = await asyncio.gather(*tasks, return_exceptions=True)
+            with contextlib.suppress(Exception):
+                await wire.disconnect(nowait=True)
+            self._fail_in_flight()
+        log.info("store connection ended: %r", next((r for r in results if isinstance(r, Exception)), "dropped"))
+
+    def _fail_in_flight(self) -> None:
+        while self._in_flight:
+            future = self._in_flight.popleft().future
+            if not future.done():
+                future.set_exception(LineLostError("the connection to the store was lost"))
+
+    async def _write(self, wire: Wire) -> None:
+        while True:
+            await self._wanted.wait()
+            self._wanted.clear()
+            batch = [call for call in self._waiting if not call.future.done()]
+            self._waiting.clear()
+            if not batch:
+                continue
+            packed = wire.pack_commands([call.command for call in batch])
+            if not self._in_flight:
+                self._heard = asyncio.get_running_loop().time()
+            for call in batch:
+                call.sent = True
+            self._in_flight.extend(batch)
+            await wire.send_packed_command(packed, check_health=False)
+
+    async def _read(self, wire: Wire) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            answer: Any
+            try:
+                answer = await wire.read_response()
+            except self._error_reply as error:
+                answer = error
+            self._heard = loop.time()
+            future = self._in_flight.popleft().future
+            if future.done():
+                continue
+            if isinstance(answer, Exception):
+                future.set_exception(answer)
+            else:
+                future.set_result(answer)

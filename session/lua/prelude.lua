@@ -1,0 +1,75 @@
+-- Joined in front of every script when the store loads it; docs/redis.md explains the rules.
+-- ARGV[1] deadline, Unix ms by this server's clock: a script that writes and comes later changes nothing.
+-- ARGV[2] nonce: 6 random characters, fresh for each attempt. Scripts' own arguments start at ARGV[3].
+-- The store sets PUBLISH before this text: 'PUBLISH', or 'SPUBLISH' on a Cluster.
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+
+local function int(n) return string.format('%d', n) end
+
+local function late() return now > tonumber(ARGV[1]) end
+
+-- The first 10 characters of this primary's replication id, and of the one before. An id is new after
+-- every promotion and restart, so it names an incarnation; without INFO there is only one.
+local function incarnation()
+  local info = redis.pcall('INFO', 'replication')
+  if type(info) ~= 'string' then return '0000000000', '0000000000' end
+  local id, before = info:match('master_replid:(%w+)'), info:match('master_replid2:(%w+)')
+  return (id or '0000000000'):sub(1, 10), (before or '0000000000'):sub(1, 10)
+end
+
+-- Where a room is, for readers: epoch, head, chain. Writes nothing; a room never used has an epoch too.
+local function head(meta)
+  local m = redis.call('HMGET', meta, 'e', 'h', 'c')
+  if m[1] then return m[1], tonumber(m[2]), m[3] end
+  local inc, before = incarnation()
+  return inc .. '0', 0, before .. '0:0'
+end
+
+-- Where a room is, for a writer. change: 'born' (first use) or 'turn' (another incarnation's epoch, or a
+-- reader of this very epoch has seen more than there is).
+local function position(meta, seen_epoch, seen)
+  local m = redis.call('HMGET', meta, 'e', 'h', 'c')
+  local inc, before = incarnation()
+  if not m[1] then
+    return {epoch = inc .. ARGV[2], head = 0, chain = inc .. '0:0 ' .. before .. '0:0', change = 'born'}
+  end
+  local h = tonumber(m[2])
+  if m[1]:sub(1, 10) == inc and not (seen_epoch == m[1] and seen > h) then
+    return {epoch = m[1], head = h, chain = m[3]}
+  end
+  local links = {m[1] .. ':' .. int(h)}
+  for link in m[3]:gmatch('%S+') do if #links < 16 then links[#links + 1] = link end end
+  return {epoch = inc .. ARGV[2], head = h, chain = table.concat(links, ' '), change = 'turn'}
+end
+
+-- Rings the bell: `what` on the channel; in a user's bucket with the number of the notice.
+local function ring(channel, counter, what)
+  local n = counter and redis.call('INCR', counter) or 0
+  redis.call(PUBLISH, channel, int(n) .. ' ' .. what)
+end
+
+-- Appends one publication and rings. p: of position(); o: left, right, private, size, ttl, channel, room,
+-- counter. The XADD is the first write that can be refused, and nothing may be refused after it.
+local function append(meta, stream, p, o)
+  if p.change == 'born' then redis.call('DEL', stream) end
+  local n = int(p.head + 1)
+  local private = o.private or ''
+  local frame = o.left .. '"offset":' .. n .. (p.change and ',"epoch":"' .. p.epoch .. '"' or '') .. o.right
+  redis.call('XADD', stream, 'MAXLEN', '=', o.size, n .. '-0', 'f', frame, 'p', private, 't', int(now))
+  local oldest = redis.call('XRANGE', stream, '-', '+', 'COUNT', 32)
+  if now - tonumber(oldest[1][2][6]) > o.ttl then
+    local keep
+    for _, entry in ipairs(oldest) do
+      keep = entry[1]
+      if now - tonumber(entry[2][6]) <= o.ttl then break end
+    end
+    redis.call('XTRIM', stream, 'MINID', keep)
+  end
+  if p.change then redis.call('HSET', meta, 'e', p.epoch, 'h', n, 'c', p.chain)
+  else redis.call('HSET', meta, 'h', n) end
+  redis.call('PEXPIRE', stream, int(o.ttl + 60000))
+  redis.call('PEXPIRE', meta, 2592000000)
+  ring(o.channel, o.counter, 'p ' .. o.room .. ' ' .. p.epoch .. ' ' .. n .. ' ' .. #private .. ' ' .. private .. frame)
+  return n
+end

@@ -1,0 +1,42 @@
+"""Every metric. One registry a process, made at start and handed down; no ids as labels."""
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client.gc_collector import GCCollector
+from prometheus_client.process_collector import ProcessCollector
+
+SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
+
+
+class Metrics:
+    """The metrics of one server process."""
+
+    def __init__(self) -> None:
+        self.registry = r = CollectorRegistry()
+        ProcessCollector(registry=r)
+        GCCollector(registry=r)
+        self.connections = Gauge("keepseat_connections", "Authenticated connections now", registry=r)
+        self.opened = Counter("keepseat_connections_opened", "Connections that were authenticated", registry=r)
+        self.closed = Counter("keepseat_connections_closed", "Connections closed, by close code", ["code"], registry=r)
+        self.refused = Counter("keepseat_refusals", "Connections refused, by reason", ["reason"], registry=r)
+        self.reconnects = Counter(
+            "keepseat_reconnects", "Connections that came back: with a position, or to a stored session", registry=r
+        )
+        self.restores = Counter(
+            "keepseat_restores", "Rooms brought back, by result (recovered, reset, refused)", ["result"], registry=r
+        )
+        self.restore_seconds = Histogram(
+            "keepseat_restore_seconds", "Token to session-restored", buckets=SECONDS, registry=r
+        )
+        self.commands = Counter("keepseat_commands", "Commands by type and result", ["type", "result"], registry=r)
+        self.deliveries = Counter("keepseat_deliveries", "Frames of rooms handed to connections", registry=r)
+        self.replayed = Counter("keepseat_replayed", "Frames of rooms read again for one connection", registry=r)
+        self.repairs = Counter("keepseat_repairs", "Gaps repaired from the stream, by cause", ["cause"], registry=r)
+        self.resets = Counter("keepseat_room_resets", "Rooms whose readers were told room-reset", registry=r)
+        self.slow_readers = Counter("keepseat_slow_readers", "Connections closed as too slow", registry=r)
+        self.store_errors = Counter("keepseat_store_errors", "Calls to the store given up, by outcome", ["outcome"], registry=r)
+        self.store_seconds = Histogram(
+            "keepseat_store_seconds", "Round trip of a script", ["script"], buckets=SECONDS, registry=r
+        )
+        self.pubsub_reconnects = Counter("keepseat_pubsub_reconnects", "Subscriptions made anew", registry=r)
+        self.canary_seconds = Gauge("keepseat_canary_seconds", "Age of the last canary heard", registry=r)
+        self.loop_lag = Gauge("keepseat_loop_lag_seconds", "How late the last tick was", registry=r)

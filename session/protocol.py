@@ -1,0 +1,363 @@
+"""The wire: every command, event, error code and close code, as ``docs/protocol.md`` describes them.
+
+Pure: bytes in, structs out, and back. Commands come from clients, events go to them.
+"""
+
+import re
+from enum import IntEnum, StrEnum
+from typing import Annotated, Any
+
+import msgspec
+from msgspec import UNSET, Meta, Raw, Struct, UnsetType
+
+PROTOCOL_VERSION = 1
+MAX_DATA_BYTES = 65536
+"""Most bytes that the ``data`` of a message may have as JSON."""
+MAX_SESSION_DATA_BYTES = 8192
+"""Most bytes that a session's ``data`` may have as JSON."""
+
+
+class Close(IntEnum):
+    """Close codes; which of them a client should reconnect after stands in the protocol, section 5."""
+
+    NORMAL = 1000
+    UNSUPPORTED = 1003
+    NOT_UTF8 = 1007
+    POLICY = 1008
+    TOO_BIG = 1009
+    RESTART = 1012
+    TRY_LATER = 1013
+    UNAUTHORIZED = 3000
+    REMOVED = 3003
+    REPLACED = 4000
+    NO_PONG = 4001
+
+
+class Code(StrEnum):
+    """Error codes, and the reasons with which a connection is refused."""
+
+    TOKEN_REQUIRED = "token_required"
+    AUTH_TIMEOUT = "auth_timeout"
+    TOKEN_INVALID = "token_invalid"
+    TOKEN_EXPIRED = "token_expired"
+    TOKEN_REVOKED = "token_revoked"
+    USER_MISMATCH = "user_mismatch"
+    BAD_JSON = "bad_json"
+    BAD_MESSAGE = "bad_message"
+    UNKNOWN_TYPE = "unknown_type"
+    FORBIDDEN = "forbidden"
+    NOT_FOUND = "not_found"
+    NOT_JOINED = "not_joined"
+    TOO_MANY_ROOMS = "too_many_rooms"
+    RATE_LIMITED = "rate_limited"
+    UNAVAILABLE = "unavailable"
+
+
+RETRYABLE = frozenset({Code.RATE_LIMITED, Code.UNAVAILABLE})
+
+
+def _kebab(name: str) -> str:
+    return re.sub(r"(?<=[a-z])(?=[A-Z])", "-", name).lower()
+
+
+CommandId = Annotated[str, Meta(max_length=64)] | int
+EventId = Annotated[str, Meta(pattern=r"\A[A-Za-z0-9_-]{1,64}\Z")] | int
+RoomName = Annotated[str, Meta(pattern=r"\A[A-Za-z0-9_-]{1,32}:[A-Za-z0-9_.@:|-]{1,128}\Z")]
+UserId = Annotated[str, Meta(pattern=r"\A[A-Za-z0-9_.@:|-]{1,128}\Z")] | int
+Offset = Annotated[int, Meta(ge=0, lt=2**53)]
+Epoch = Annotated[str, Meta(max_length=64)]
+
+
+class Since(Struct, frozen=True):
+    """A position as a client names it."""
+
+    epoch: Epoch
+    offset: Offset
+
+
+Resume = Annotated[dict[RoomName, Since], Meta(max_length=200)]
+
+
+# --- commands ---------------------------------------------------------------------------------------
+
+
+class Command(Struct, tag=_kebab, tag_field="type", rename="camel", frozen=True, kw_only=True):
+    """What a client asks for; with an ``id`` it gets exactly one answer that carries it."""
+
+    id: CommandId | None = None
+
+
+class Auth(Command):
+    token: str
+    resume: Resume | None = None
+    replaces: Annotated[str, Meta(max_length=64)] | None = None
+
+
+class JoinEvent(Command):
+    event_id: EventId
+    since: Since | None = None
+
+
+class LeaveEvent(Command):
+    event_id: EventId
+
+
+class JoinRoom(Command):
+    room: RoomName
+    since: Since | None = None
+
+
+class LeaveRoom(Command):
+    room: RoomName
+
+
+class Publish(Command):
+    room: RoomName
+    data: Raw
+    key: Annotated[str, Meta(min_length=1, max_length=64)] | None = None
+
+
+class UpdateSession(Command):
+    data: dict[Annotated[str, Meta(max_length=128)], Raw]
+
+
+class Ping(Command):
+    t: Raw | UnsetType = UNSET
+
+
+AnyCommand = Auth | JoinEvent | LeaveEvent | JoinRoom | LeaveRoom | Publish | UpdateSession | Ping
+
+
+# --- events -----------------------------------------------------------------------------------------
+
+
+class Event(Struct, tag=_kebab, tag_field="type", rename="camel", frozen=True, kw_only=True):
+    """What the server says; an answer carries its command's ``id``."""
+
+    id: CommandId | UnsetType = UNSET
+
+
+class RoomPosition(Struct, rename="camel", frozen=True, kw_only=True):
+    room: str
+    epoch: str
+    offset: int
+
+
+class Connected(Event, kw_only=True):
+    socket_id: str
+    user_id: str
+    role: str
+    instance: str
+    server_time: int
+    token_expires_at: int
+    ping_interval_ms: int
+    protocol: int = PROTOCOL_VERSION
+    user_room: RoomPosition
+
+
+class SessionState(Struct, rename="camel", frozen=True, kw_only=True):
+    """A stored session as clients and the back end see it; ids are null where not set."""
+
+    event_id: str | None
+    queue_event_id: str | None
+    seat_event_id: str | None
+    selected_seats: list[str]
+    last_activity: int | None
+    data: dict[str, Raw]
+
+
+class RestoredRoom(Struct, rename="camel", frozen=True, kw_only=True):
+    """How a room came back; with ``error`` it did not, and the other fields are absent."""
+
+    room: str
+    epoch: str | UnsetType = UNSET
+    offset: int | UnsetType = UNSET
+    recovered: bool | UnsetType = UNSET
+    missed: int | UnsetType = UNSET
+    error: str | UnsetType = UNSET
+
+
+class SessionRestored(Event):
+    session: SessionState
+    rooms: list[RestoredRoom]
+    queue: None = None
+    seats: None = None
+
+
+class Authenticated(Event):
+    token_expires_at: int
+
+
+class TokenExpiring(Event):
+    expires_at: int
+
+
+class EventJoined(Event):
+    event_id: str
+    room: str
+    epoch: str
+    offset: int
+    user_count: int
+    recovered: bool | UnsetType = UNSET
+    missed: int | UnsetType = UNSET
+
+
+class EventLeft(Event):
+    event_id: str
+
+
+class RoomJoined(Event):
+    room: str
+    epoch: str
+    offset: int
+    recovered: bool | UnsetType = UNSET
+    missed: int | UnsetType = UNSET
+
+
+class RoomLeft(Event):
+    room: str
+
+
+class RoomReset(Event):
+    room: str
+    epoch: str
+    offset: int
+
+
+class RoomInfo(Event):
+    event_id: str
+    user_count: int
+
+
+class Published(Event):
+    room: str
+    epoch: str
+    offset: int
+
+
+class SessionUpdated(Event):
+    data: dict[str, Raw]
+
+
+class Pong(Event, kw_only=True):
+    t: Raw | UnsetType = UNSET
+    server_time: int
+
+
+class Reconnect(Event):
+    reason: str
+    delay_ms: int
+
+
+class Error(Event):
+    code: str
+    message: str
+    retryable: bool
+    details: dict[str, Any] | UnsetType = UNSET
+
+
+# --- errors, decoding, encoding ----------------------------------------------------------------------
+
+
+class Refused(Exception):  # noqa: N818 - a command's outcome, not a programming error
+    """A command that is answered with ``error``: nothing was changed, unless the details say otherwise."""
+
+    def __init__(self, code: Code, message: str, details: dict[str, Any] | None = None) -> None:
+        super().__init__(message)
+        self.code = code
+        self.message = message
+        self.details = details
+
+    def event(self, command_id: CommandId | UnsetType = UNSET) -> Error:
+        """The frame that tells of it."""
+        return Error(
+            id=command_id,
+            code=self.code.value,
+            message=self.message,
+            retryable=self.code in RETRYABLE,
+            details=UNSET if self.details is None else self.details,
+        )
+
+
+class BadCommand(Refused):
+    """A frame that is no command, with the ``id`` that its answer carries."""
+
+    def __init__(self, code: Code, message: str, command_id: CommandId | UnsetType = UNSET) -> None:
+        super().__init__(code, message)
+        self.command_id = command_id
+
+
+class _Envelope(Struct):
+    type: Any = UNSET
+    id: Any = UNSET
+
+
+_commands = msgspec.json.Decoder(AnyCommand)
+_envelopes = msgspec.json.Decoder(_Envelope)
+_ids = msgspec.json.Decoder(CommandId)
+_resumes = msgspec.json.Decoder(Resume)
+_encoder = msgspec.json.Encoder()
+encode = _encoder.encode
+"""Any event, or any plain value, as JSON bytes."""
+
+COMMAND_TYPES = frozenset(_kebab(c.__name__) for c in AnyCommand.__args__)
+
+
+def decode(text: str) -> AnyCommand:
+    """Read one command.
+
+    Raises:
+        BadCommand: not JSON, not an object, an unknown type, or a field that breaks its rule.
+    """
+    try:
+        return _commands.decode(text)
+    except msgspec.ValidationError as error:
+        raise _explain(text, error) from None
+    except (msgspec.DecodeError, RecursionError, UnicodeError):
+        raise BadCommand(Code.BAD_JSON, "the frame is not JSON") from None
+
+
+def _explain(text: str, error: msgspec.ValidationError) -> BadCommand:
+    """Say what is wrong, with the command's id where it is a good one."""
+    try:
+        envelope = _envelopes.decode(text)
+    except (msgspec.DecodeError, RecursionError):
+        return BadCommand(Code.BAD_MESSAGE, f"bad message: {error}")
+    command_id: CommandId | UnsetType = UNSET
+    if envelope.id is not UNSET and envelope.id is not None:
+        try:
+            command_id = _ids.decode(encode(envelope.id))
+        except (msgspec.ValidationError, OverflowError):
+            return BadCommand(Code.BAD_MESSAGE, "id: must be a string of at most 64 characters, or an integer")
+    if not isinstance(envelope.type, str):
+        return BadCommand(Code.BAD_MESSAGE, "type: must be a string", command_id)
+    if envelope.type not in COMMAND_TYPES:
+        return BadCommand(Code.UNKNOWN_TYPE, f"unknown type {envelope.type[:64]!r}", command_id)
+    return BadCommand(Code.BAD_MESSAGE, f"{envelope.type}: {error}", command_id)
+
+
+def decode_resume(text: str) -> dict[str, Since]:
+    """Read the query parameter ``resume``.
+
+    Raises:
+        BadCommand: it is not the JSON that it should be.
+    """
+    try:
+        return _resumes.decode(text)
+    except (msgspec.DecodeError, RecursionError, UnicodeError) as error:
+        raise BadCommand(Code.BAD_MESSAGE, f"resume: {error}") from None
+
+
+def text_frame(payload: bytes) -> bytes:
+    """Pack a payload as one unmasked WebSocket text frame (RFC 6455, 5.2), once for all its readers."""
+    size = len(payload)
+    if size < 126:
+        return b"\x81" + bytes((size,)) + payload
+    if size < 65536:
+        return b"\x81\x7e" + size.to_bytes(2) + payload
+    return b"\x81\x7f" + size.to_bytes(8) + payload
+
+
+def pack(event: Event) -> bytes:
+    """An event as a WebSocket frame."""
+    return text_frame(encode(event))

@@ -1,0 +1,210 @@
+"""The Redis client: one shared line, and the scripts, each attempted within a time budget.
+
+Only this module imports redis. Every script is given a deadline by the store's clock; one that comes
+later changes nothing. An error reply or a lost connection is tried again, with the same request id,
+for two seconds in all; then the caller gets `Unavailable`, which says whether it may have happened.
+"""
+
+import asyncio
+import logging
+import secrets
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from hashlib import sha1
+from pathlib import Path
+from typing import Any
+
+from redis.asyncio import ConnectionPool
+from redis.asyncio.connection import AbstractConnection
+from redis.exceptions import (
+    BusyLoadingError,
+    ClusterDownError,
+    ClusterError,
+    MasterDownError,
+    NoScriptError,
+    OutOfMemoryError,
+    ReadOnlyError,
+    RedisError,
+    ResponseError,
+    TryAgainError,
+)
+
+from session.line import Call, Line, LineLostError, Wire
+from session.metrics import Metrics
+from session.protocol import Code, Refused
+
+log = logging.getLogger(__name__)
+
+ATTEMPT_SECONDS = 0.5
+BUDGET_SECONDS = 2.0
+DEADLINE_MS = 3000
+"""A script given up on may still run this long after it was first asked for, and no longer."""
+PASSING = (
+    BusyLoadingError, ClusterDownError, ClusterError, MasterDownError, OutOfMemoryError, ReadOnlyError, TryAgainError,
+)  # fmt: skip
+PASSING_WORDS = ("NOREPLICAS", "BUSY", "OOM", "READONLY", "UNKILLABLE")
+"""Error replies that are the store's state and not our mistake; nothing was changed. The words are of
+those that redis-py has no class for, or that a script of Redis 6.2 wraps in its own error."""
+
+Arg = str | bytes | int
+
+
+class Unavailable(Refused):  # noqa: N818 - an outcome that clients are told
+    """The store did not answer in time.
+
+    ``outcome`` is ``none`` where nothing was changed, else ``unknown``: it may have happened, or may
+    within 3 s.
+    """
+
+    def __init__(self, outcome: str) -> None:
+        super().__init__(Code.UNAVAILABLE, "the store did not answer in time", {"outcome": outcome})
+        self.outcome = outcome
+
+
+class Clock:
+    """The store's time as this server knows it, and how long this server may act on what it knows."""
+
+    def __init__(self) -> None:
+        self._offset_ms: float | None = None
+        self.lease_end_ms = 0
+
+    def set(self, store_ms: int, lease_end_ms: int) -> None:
+        """Take over what the store said a moment ago."""
+        self._offset_ms = store_ms - time.monotonic() * 1000
+        self.lease_end_ms = lease_end_ms
+
+    def now_ms(self) -> int:
+        """Unix milliseconds by the store's clock; by our own before the store was ever reached."""
+        if self._offset_ms is None:
+            return int(time.time() * 1000)
+        return int(time.monotonic() * 1000 + self._offset_ms)
+
+    def deadline_ms(self) -> int:
+        """Until when a script sent now may still change something."""
+        return min(self.lease_end_ms, self.now_ms() + DEADLINE_MS)
+
+
+class _Script:
+    """A script with the prelude in front of it."""
+
+    def __init__(self, name: str, text: str) -> None:
+        self.name = name
+        self.text = text
+        self.sha = sha1(text.encode()).hexdigest()  # noqa: S324 - Redis names scripts so
+
+
+def _load_scripts(publish: str) -> dict[str, _Script]:
+    folder = Path(__file__).parent / "lua"
+    prelude = f"local PUBLISH = '{publish}'\n" + (folder / "prelude.lua").read_text()
+    paths = sorted(p for p in folder.glob("*.lua") if p.stem != "prelude")
+    return {p.stem: _Script(p.stem, prelude + p.read_text()) for p in paths}
+
+
+class Store:
+    """The store of one process. `run` it as a task; then call scripts and plain commands."""
+
+    def __init__(self, url: str, metrics: Metrics) -> None:
+        self._pool = ConnectionPool.from_url(
+            url, protocol=2, driver_info=None, socket_timeout=None, socket_connect_timeout=1.0, socket_keepalive=True
+        ) if not url.startswith("unix://") else ConnectionPool.from_url(url, protocol=2, driver_info=None, socket_timeout=None)  # fmt: skip
+        self._line = Line(self.open_wire, ResponseError)
+        self._scripts = _load_scripts("PUBLISH")
+        self._metrics = metrics
+        self.clock = Clock()
+        self.renew: Callable[[], Awaitable[None]] | None = None
+        """Renews the lease; asked when a script came too late."""
+
+    @property
+    def is_up(self) -> bool:
+        """Whether a connection to the store stands."""
+        return self._line.is_up
+
+    async def run(self) -> None:
+        """Keep the line open until cancelled."""
+        await self._line.run()
+
+    async def open_wire(self) -> Wire:
+        """A connection of its own, for whoever subscribes."""
+        connection: AbstractConnection = self._pool.make_connection()
+        await connection.connect()
+        return connection
+
+    def drop_line(self) -> None:
+        """Connect anew: what the store at the other end says is not to be believed."""
+        self._line.drop()
+
+    async def script(self, name: str, keys: Sequence[str], args: Sequence[Arg] = ()) -> list[Any]:
+        """Run a script of ``session/lua``.
+
+        Raises:
+            Unavailable: the store did not answer, or refused for a reason of its own.
+            RedisError: the script itself is wrong.
+        """
+        started = time.monotonic()
+        for again in (True, False):
+            tail: tuple[Arg, ...] = (*keys, self.clock.deadline_ms())
+            answer = await self._within_budget(
+                lambda: self._script_once(self._scripts[name], len(keys), tail, args)  # noqa: B023 - awaited here
+            )
+            if answer != [b"late"]:
+                self._metrics.store_seconds.labels(name).observe(time.monotonic() - started)
+                return answer  # type: ignore[no-any-return]
+            if again and self.renew is not None:
+                await self.renew()
+        self._metrics.store_errors.labels("none").inc()
+        raise Unavailable("none")
+
+    async def command(self, *command: Arg) -> Any:
+        """Run a plain command that only reads, or that may well run twice.
+
+        Raises:
+            Unavailable: the store did not answer in time.
+        """
+        return await self._within_budget(lambda: self._attempt(command))
+
+    async def _script_once(self, script: _Script, keys: int, head: Sequence[Arg], args: Sequence[Arg]) -> Any:
+        call = (keys, *head, secrets.token_hex(3), *args)
+        try:
+            return await self._attempt(("EVALSHA", script.sha, *call))
+        except NoScriptError:
+            return await self._attempt(("EVAL", script.text, *call))
+
+    async def _attempt(self, command: tuple[Arg, ...]) -> Any:
+        call: Call = self._line.submit(*command)
+        try:
+            async with asyncio.timeout(ATTEMPT_SECONDS):
+                return await call.future
+        except TimeoutError:
+            self._line.drop_if_silent(ATTEMPT_SECONDS * 0.9)
+            raise _LostError(call.sent) from None
+        except LineLostError:
+            raise _LostError(call.sent) from None
+        except ReadOnlyError:
+            # a demoted primary keeps the connection; only a new one finds the new primary
+            self._line.drop()
+            raise
+
+    async def _within_budget(self, attempt: Callable[[], Awaitable[Any]]) -> Any:
+        end = time.monotonic() + BUDGET_SECONDS
+        outcome = "none"
+        pause = 0.02
+        while True:
+            try:
+                return await attempt()
+            except _LostError as error:
+                outcome = "unknown" if error.sent else outcome
+            except RedisError as error:
+                if not isinstance(error, PASSING) and not any(word in str(error) for word in PASSING_WORDS):
+                    raise
+                log.debug("the store refused: %s", error)
+            if time.monotonic() + pause >= end:
+                self._metrics.store_errors.labels(outcome).inc()
+                raise Unavailable(outcome)
+            await asyncio.sleep(pause)
+            pause = min(pause * 2, 0.2)
+
+
+class _LostError(Exception):
+    def __init__(self, sent: bool) -> None:
+        super().__init__(sent)
+        self.sent = sent
