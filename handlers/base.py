@@ -1,0 +1,115 @@
+"""What all HTTP handlers share: JSON in, JSON out, and errors that say what is wrong."""
+
+import hmac
+import logging
+from typing import Any, TypeVar
+
+import msgspec
+from tornado.web import HTTPError, RequestHandler
+
+from session.protocol import Code, Refused
+from session.services import Services
+from session.store import Unavailable
+
+log = logging.getLogger(__name__)
+T = TypeVar("T")
+
+MAX_BODY_BYTES = 128 * 1024
+MAX_EVENT_BODY_BYTES = 8 * 1024 * 1024
+
+STATUS_OF = {
+    Code.BAD_JSON: 400,
+    Code.BAD_MESSAGE: 422,
+    Code.TOKEN_REQUIRED: 401,
+    Code.TOKEN_INVALID: 401,
+    Code.TOKEN_EXPIRED: 401,
+    Code.TOKEN_REVOKED: 401,
+    Code.FORBIDDEN: 403,
+    Code.NOT_FOUND: 404,
+    Code.RATE_LIMITED: 429,
+    Code.UNAVAILABLE: 503,
+}
+CODE_OF = {400: "bad_request", 401: "unauthorized", 403: "forbidden", 404: "not_found", 405: "method_not_allowed"}
+
+
+class Handler(RequestHandler):
+    """Base of the HTTP handlers. A `Refused` that escapes becomes its JSON error."""
+
+    max_body_bytes = MAX_BODY_BYTES
+
+    @property
+    def services(self) -> Services:
+        """The services of this process."""
+        services: Services = self.settings["services"]
+        return services
+
+    def prepare(self) -> None:
+        """Refuse bodies over this handler's limit."""
+        if len(self.request.body) > self.max_body_bytes:
+            raise HTTPError(413, "body too large")
+
+    def body(self, type: type[T]) -> T:
+        """The request's body as JSON of that type.
+
+        Raises:
+            Refused: it is not JSON (400), or breaks a field's rule (422).
+        """
+        try:
+            return msgspec.json.decode(self.request.body.decode("utf-8") or "null", type=type)
+        except msgspec.ValidationError as error:
+            raise Refused(Code.BAD_MESSAGE, str(error)) from None
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            raise Refused(Code.BAD_JSON, "the body is not JSON") from None
+
+    def answer(self, value: Any, status: int = 200) -> None:
+        """Finish with JSON."""
+        self.set_status(status)
+        self.set_header("Content-Type", "application/json; charset=utf-8")
+        self.finish(msgspec.json.encode(value))
+
+    def require_api_key(self) -> None:
+        """Raise 404 where no key is configured, 401 where another or none was sent."""
+        expected = self.services.api_key
+        if not expected:
+            raise HTTPError(404)
+        scheme, _, given = self.request.headers.get("Authorization", "").partition(" ")
+        same = hmac.compare_digest(given.strip().encode(), expected.encode())
+        if scheme.lower() != "bearer" or not same:
+            self.set_header("WWW-Authenticate", "Bearer")
+            raise HTTPError(401)
+
+    def log_exception(self, typ: Any, value: Any, tb: Any) -> None:
+        """Log what is ours to mend; a refused request is none."""
+        if isinstance(value, Refused):
+            return
+        if isinstance(value, HTTPError) and value.status_code < 500:
+            return
+        log.error("request failed: %s %s", self.request.method, self.request.path, exc_info=(typ, value, tb))
+
+    def send_error(self, status_code: int = 500, **kwargs: Any) -> None:
+        """Choose the status that fits a `Refused`."""
+        error = kwargs.get("exc_info", (None, None, None))[1]
+        if isinstance(error, Refused):
+            status_code = STATUS_OF.get(error.code, 400)
+        super().send_error(status_code, **kwargs)
+
+    def write_error(self, status_code: int, **kwargs: Any) -> None:
+        """Every error is ``{"error":{"code","message","details"?}}``."""
+        error = kwargs.get("exc_info", (None, None, None))[1]
+        body: dict[str, Any] = {"code": CODE_OF.get(status_code, "error"), "message": self._reason}
+        if isinstance(error, Refused):
+            body = {"code": error.code.value, "message": error.message}
+            if error.details is not None:
+                body["details"] = error.details
+        elif isinstance(error, HTTPError) and error.log_message:
+            body["message"] = error.log_message
+        if isinstance(error, Unavailable):
+            self.set_header("Retry-After", "1")
+        self.answer({"error": body}, status_code)
+
+
+class NotFound(Handler):
+    """Whatever no other handler is for."""
+
+    def prepare(self) -> None:
+        raise HTTPError(404, "there is nothing here")
