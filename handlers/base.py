@@ -29,7 +29,13 @@ STATUS_OF = {
     Code.RATE_LIMITED: 429,
     Code.UNAVAILABLE: 503,
 }
-CODE_OF = {400: "bad_request", 401: "unauthorized", 403: "forbidden", 404: "not_found", 405: "method_not_allowed"}
+CODE_OF = {
+    400: "bad_request",
+    401: "unauthorized",
+    403: "forbidden",
+    404: "not_found",
+    405: "method_not_allowed",
+}
 
 
 class Handler(RequestHandler):

@@ -6,6 +6,7 @@ variable that hosting platforms set (``PORT``, ``REDIS_URL``, ``REDIS_HOST`` + `
 """
 
 import argparse
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any, NoReturn
@@ -18,7 +19,9 @@ class ConfigError(ValueError):
     """The options make no sense; the message is one line for the person who set them."""
 
 
-def _option(default: Any, help: str, group: str, low: float | None = None, choices: Sequence[str] = ()) -> Any:
+def _option(
+    default: Any, help: str, group: str, low: float | None = None, choices: Sequence[str] = ()
+) -> Any:
     return field(default=default, metadata={"help": help, "group": group, "low": low, "choices": choices})
 
 
@@ -45,7 +48,9 @@ class Config:
 
     jwt_secret: str = _option("", "HS256 secret, 32 bytes or more", AUTH)
     jwt_public_key: str = _option("", "public key in PEM, or the path of a file that holds it", AUTH)
-    jwt_jwks_url: str = _option("", "http(s) URL of a JSON Web Key Set; keys are fetched in the background", AUTH)
+    jwt_jwks_url: str = _option(
+        "", "http(s) URL of a JSON Web Key Set; keys are fetched in the background", AUTH
+    )
     jwt_algorithms: tuple[str, ...] = _option(
         (), "allow-list of signature algorithms; default: HS256, or what fits the key given", AUTH
     )
@@ -56,7 +61,9 @@ class Config:
         (), "other origins whose pages may connect, such as https://shop.example; * for all", AUTH
     )
     api_key: str = _option("", "bearer key of the HTTP API; empty: API off (demo: a generated one)", AUTH)
-    demo: bool | None = _option(None, "demo page and sign-in by name; default: on only without any JWT key", AUTH)
+    demo: bool | None = _option(
+        None, "demo page and sign-in by name; default: on only without any JWT key", AUTH
+    )
     access_token_ttl: float = _option(900.0, "life of an access token from the demo sign-in", AUTH, 1)
     refresh_token_ttl: float = _option(14 * 86400.0, "life of a sign-in", AUTH, 1)
     refresh_grace: float = _option(15.0, "a used refresh token still brings its successor this long", AUTH, 0)
@@ -64,16 +71,23 @@ class Config:
     auth_timeout: float = _option(10.0, "time for the first frame to bring a token", CLIENTS, 0.1)
     max_connections: int = _option(15000, "connections a process", CLIENTS, 1)
     max_unauthenticated_per_address: int = _option(
-        0, "connections an address may have before they sign in; 0: off, on (100) with --trusted-proxies", CLIENTS, 0
+        0,
+        "connections an address may have before they sign in; 0: off, on (100) with --trusted-proxies",
+        CLIENTS,
+        0,
     )
     max_message_bytes: int = _option(65536, "largest frame accepted from a client", CLIENTS, 1024)
-    max_buffer_bytes: int = _option(1048576, "most that may wait for one slow reader, or in one room", CLIENTS, 65536)
+    max_buffer_bytes: int = _option(
+        1048576, "most that may wait for one slow reader, or in one room", CLIENTS, 65536
+    )
     max_connections_per_user: int = _option(10, "over all servers; the oldest goes", CLIENTS, 1)
     max_rooms: int = _option(50, "rooms a connection", CLIENTS, 1)
     message_rate: float = _option(20.0, "commands a second, a connection", CLIENTS, 0.1)
     message_burst: int = _option(40, "commands at once, a connection", CLIENTS, 1)
     ping_interval: float = _option(25.0, "time between pings", CLIENTS, 0.1)
-    ping_timeout: float = _option(10.0, "time for the pong; then the connection closes with 4001", CLIENTS, 0.1)
+    ping_timeout: float = _option(
+        10.0, "time for the pong; then the connection closes with 4001", CLIENTS, 0.1
+    )
 
     history_size: int = _option(1000, "messages kept a room", ROOMS, 1)
     history_ttl: float = _option(3600.0, "how long a message is kept", ROOMS, 1)
@@ -117,9 +131,12 @@ def _parser() -> argparse.ArgumentParser:
     parser = _Parser(
         prog="server.py",
         allow_abbrev=False,
-        description="Keepseat: the real-time back end of a ticket sale. Never lose a place, a seat or a message.",
-        epilog="Each option is also read from KEEPSEAT_<OPTION>, such as KEEPSEAT_REDIS_URL; further from PORT, "
-        "REDIS_URL, REDIS_HOST + REDIS_PORT and JWT_SECRET. Without options: one process, demo mode, embedded Valkey.",
+        usage="server.py [--option=value ...]",
+        description="Keepseat: the real-time back end of a ticket sale. "
+        "Never lose a place in line, a seat or a message.",
+        epilog="Each option is also read from KEEPSEAT_<OPTION>, such as KEEPSEAT_REDIS_URL; further from "
+        "PORT, REDIS_URL, REDIS_HOST + REDIS_PORT and JWT_SECRET. Without options: one process, demo mode, "
+        "embedded Valkey.",
     )
     groups = {name: parser.add_argument_group(name) for name in (SERVER, STORE, AUTH, CLIENTS, ROOMS, SALE)}
     for f in fields(Config):
@@ -145,7 +162,8 @@ def _convert(name: str, raw: str, default: Any, low: float | None, choices: Sequ
     if isinstance(default, tuple):
         return tuple(part.strip() for part in raw.split(",") if part.strip())
     if default is None or isinstance(default, bool):
-        words = {"true": True, "1": True, "yes": True, "on": True, "false": False, "0": False, "no": False, "off": False}
+        words = dict.fromkeys(("true", "1", "yes", "on"), True)
+        words |= dict.fromkeys(("false", "0", "no", "off"), False)
         if raw.lower() not in words:
             raise ConfigError(f"{option}: expected true or false, got {raw!r}")
         return words[raw.lower()]
@@ -154,7 +172,7 @@ def _convert(name: str, raw: str, default: Any, low: float | None, choices: Sequ
             number = type(default)(raw)
         except ValueError:
             raise ConfigError(f"{option}: expected a number, got {raw!r}") from None
-        if not (low is None or number >= low) or number != number or number == float("inf"):
+        if not (low is None or number >= low) or not math.isfinite(number):
             raise ConfigError(f"{option}: must be {low:g} or more, got {raw}")
         return number
     if choices and raw not in choices:

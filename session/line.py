@@ -89,7 +89,7 @@ class Line:
             try:
                 async with asyncio.timeout(CONNECT_SECONDS):
                     wire = await self._open_wire()
-            except Exception as error:  # noqa: BLE001 - whatever a connection attempt can raise
+            except Exception as error:
                 log.debug("store not reached: %r", error)
                 self._forget_given_up()
                 await asyncio.sleep(pause * random.uniform(0.5, 1))
@@ -105,7 +105,9 @@ class Line:
         self._lost.clear()
         self._heard = asyncio.get_running_loop().time()
         self.is_up = True
-        tasks = [asyncio.create_task(part) for part in (self._write(wire), self._read(wire), self._lost.wait())]
+        tasks = [
+            asyncio.create_task(part) for part in (self._write(wire), self._read(wire), self._lost.wait())
+        ]
         try:
             await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
         finally:
@@ -116,7 +118,9 @@ class Line:
             with contextlib.suppress(Exception):
                 await wire.disconnect(nowait=True)
             self._fail_in_flight()
-        log.info("store connection ended: %r", next((r for r in results if isinstance(r, Exception)), "dropped"))
+        log.info(
+            "store connection ended: %r", next((r for r in results if isinstance(r, Exception)), "dropped")
+        )
 
     def _fail_in_flight(self) -> None:
         while self._in_flight:

@@ -15,25 +15,42 @@ class Metrics:
         ProcessCollector(registry=r)
         GCCollector(registry=r)
         self.connections = Gauge("keepseat_connections", "Authenticated connections now", registry=r)
-        self.opened = Counter("keepseat_connections_opened", "Connections that were authenticated", registry=r)
-        self.closed = Counter("keepseat_connections_closed", "Connections closed, by close code", ["code"], registry=r)
+        self.opened = Counter(
+            "keepseat_connections_opened", "Connections that were authenticated", registry=r
+        )
+        self.closed = Counter(
+            "keepseat_connections_closed", "Connections closed, by close code", ["code"], registry=r
+        )
         self.refused = Counter("keepseat_refusals", "Connections refused, by reason", ["reason"], registry=r)
         self.reconnects = Counter(
-            "keepseat_reconnects", "Connections that came back: with a position, or to a stored session", registry=r
+            "keepseat_reconnects",
+            "Connections that came back: with a position, or to a stored session",
+            registry=r,
         )
         self.restores = Counter(
-            "keepseat_restores", "Rooms brought back, by result (recovered, reset, refused)", ["result"], registry=r
+            "keepseat_restores",
+            "Rooms brought back, by result (recovered, reset, refused)",
+            ["result"],
+            registry=r,
         )
         self.restore_seconds = Histogram(
             "keepseat_restore_seconds", "Token to session-restored", buckets=SECONDS, registry=r
         )
-        self.commands = Counter("keepseat_commands", "Commands by type and result", ["type", "result"], registry=r)
+        self.commands = Counter(
+            "keepseat_commands", "Commands by type and result", ["type", "result"], registry=r
+        )
         self.deliveries = Counter("keepseat_deliveries", "Frames of rooms handed to connections", registry=r)
-        self.replayed = Counter("keepseat_replayed", "Frames of rooms read again for one connection", registry=r)
-        self.repairs = Counter("keepseat_repairs", "Gaps repaired from the stream, by cause", ["cause"], registry=r)
+        self.replayed = Counter(
+            "keepseat_replayed", "Frames of rooms read again for one connection", registry=r
+        )
+        self.repairs = Counter(
+            "keepseat_repairs", "Gaps repaired from the stream, by cause", ["cause"], registry=r
+        )
         self.resets = Counter("keepseat_room_resets", "Rooms whose readers were told room-reset", registry=r)
         self.slow_readers = Counter("keepseat_slow_readers", "Connections closed as too slow", registry=r)
-        self.store_errors = Counter("keepseat_store_errors", "Calls to the store given up, by outcome", ["outcome"], registry=r)
+        self.store_errors = Counter(
+            "keepseat_store_errors", "Calls to the store given up, by outcome", ["outcome"], registry=r
+        )
         self.store_seconds = Histogram(
             "keepseat_store_seconds", "Round trip of a script", ["script"], buckets=SECONDS, registry=r
         )

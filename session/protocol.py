@@ -87,41 +87,41 @@ class Command(Struct, tag=_kebab, tag_field="type", rename="camel", frozen=True,
     id: CommandId | None = None
 
 
-class Auth(Command):
+class Auth(Command, frozen=True):
     token: str
     resume: Resume | None = None
     replaces: Annotated[str, Meta(max_length=64)] | None = None
 
 
-class JoinEvent(Command):
+class JoinEvent(Command, frozen=True):
     event_id: EventId
     since: Since | None = None
 
 
-class LeaveEvent(Command):
+class LeaveEvent(Command, frozen=True):
     event_id: EventId
 
 
-class JoinRoom(Command):
+class JoinRoom(Command, frozen=True):
     room: RoomName
     since: Since | None = None
 
 
-class LeaveRoom(Command):
+class LeaveRoom(Command, frozen=True):
     room: RoomName
 
 
-class Publish(Command):
+class Publish(Command, frozen=True):
     room: RoomName
     data: Raw
     key: Annotated[str, Meta(min_length=1, max_length=64)] | None = None
 
 
-class UpdateSession(Command):
+class UpdateSession(Command, frozen=True):
     data: dict[Annotated[str, Meta(max_length=128)], Raw]
 
 
-class Ping(Command):
+class Ping(Command, frozen=True):
     t: Raw | UnsetType = UNSET
 
 
@@ -143,7 +143,7 @@ class RoomPosition(Struct, rename="camel", frozen=True, kw_only=True):
     offset: int
 
 
-class Connected(Event, kw_only=True):
+class Connected(Event, frozen=True, kw_only=True):
     socket_id: str
     user_id: str
     role: str
@@ -177,22 +177,22 @@ class RestoredRoom(Struct, rename="camel", frozen=True, kw_only=True):
     error: str | UnsetType = UNSET
 
 
-class SessionRestored(Event):
+class SessionRestored(Event, frozen=True):
     session: SessionState
     rooms: list[RestoredRoom]
     queue: None = None
     seats: None = None
 
 
-class Authenticated(Event):
+class Authenticated(Event, frozen=True):
     token_expires_at: int
 
 
-class TokenExpiring(Event):
+class TokenExpiring(Event, frozen=True):
     expires_at: int
 
 
-class EventJoined(Event):
+class EventJoined(Event, frozen=True):
     event_id: str
     room: str
     epoch: str
@@ -202,11 +202,11 @@ class EventJoined(Event):
     missed: int | UnsetType = UNSET
 
 
-class EventLeft(Event):
+class EventLeft(Event, frozen=True):
     event_id: str
 
 
-class RoomJoined(Event):
+class RoomJoined(Event, frozen=True):
     room: str
     epoch: str
     offset: int
@@ -214,42 +214,42 @@ class RoomJoined(Event):
     missed: int | UnsetType = UNSET
 
 
-class RoomLeft(Event):
+class RoomLeft(Event, frozen=True):
     room: str
 
 
-class RoomReset(Event):
+class RoomReset(Event, frozen=True):
     room: str
     epoch: str
     offset: int
 
 
-class RoomInfo(Event):
+class RoomInfo(Event, frozen=True):
     event_id: str
     user_count: int
 
 
-class Published(Event):
+class Published(Event, frozen=True):
     room: str
     epoch: str
     offset: int
 
 
-class SessionUpdated(Event):
+class SessionUpdated(Event, frozen=True):
     data: dict[str, Raw]
 
 
-class Pong(Event, kw_only=True):
+class Pong(Event, frozen=True, kw_only=True):
     t: Raw | UnsetType = UNSET
     server_time: int
 
 
-class Reconnect(Event):
+class Reconnect(Event, frozen=True):
     reason: str
     delay_ms: int
 
 
-class Error(Event):
+class Error(Event, frozen=True):
     code: str
     message: str
     retryable: bool
@@ -282,9 +282,12 @@ class Refused(Exception):  # noqa: N818 - a command's outcome, not a programming
 class BadCommand(Refused):
     """A frame that is no command, with the ``id`` that its answer carries."""
 
-    def __init__(self, code: Code, message: str, command_id: CommandId | UnsetType = UNSET) -> None:
+    def __init__(
+        self, code: Code, message: str, command_id: CommandId | UnsetType = UNSET, command_type: str = ""
+    ) -> None:
         super().__init__(code, message)
         self.command_id = command_id
+        self.command_type = command_type
 
 
 class _Envelope(Struct):
@@ -292,7 +295,7 @@ class _Envelope(Struct):
     id: Any = UNSET
 
 
-_commands = msgspec.json.Decoder(AnyCommand)
+_commands: msgspec.json.Decoder[AnyCommand] = msgspec.json.Decoder(AnyCommand)
 _envelopes = msgspec.json.Decoder(_Envelope)
 _ids = msgspec.json.Decoder(CommandId)
 _resumes = msgspec.json.Decoder(Resume)
@@ -328,12 +331,14 @@ def _explain(text: str, error: msgspec.ValidationError) -> BadCommand:
         try:
             command_id = _ids.decode(encode(envelope.id))
         except (msgspec.ValidationError, OverflowError):
-            return BadCommand(Code.BAD_MESSAGE, "id: must be a string of at most 64 characters, or an integer")
+            return BadCommand(
+                Code.BAD_MESSAGE, "id: must be a string of at most 64 characters, or an integer"
+            )
     if not isinstance(envelope.type, str):
         return BadCommand(Code.BAD_MESSAGE, "type: must be a string", command_id)
     if envelope.type not in COMMAND_TYPES:
         return BadCommand(Code.UNKNOWN_TYPE, f"unknown type {envelope.type[:64]!r}", command_id)
-    return BadCommand(Code.BAD_MESSAGE, f"{envelope.type}: {error}", command_id)
+    return BadCommand(Code.BAD_MESSAGE, f"{envelope.type}: {error}", command_id, envelope.type)
 
 
 def decode_resume(text: str) -> dict[str, Since]:

@@ -40,8 +40,14 @@ BUDGET_SECONDS = 2.0
 DEADLINE_MS = 3000
 """A script given up on may still run this long after it was first asked for, and no longer."""
 PASSING = (
-    BusyLoadingError, ClusterDownError, ClusterError, MasterDownError, OutOfMemoryError, ReadOnlyError, TryAgainError,
-)  # fmt: skip
+    BusyLoadingError,
+    ClusterDownError,
+    ClusterError,
+    MasterDownError,
+    OutOfMemoryError,
+    ReadOnlyError,
+    TryAgainError,
+)
 PASSING_WORDS = ("NOREPLICAS", "BUSY", "OOM", "READONLY", "UNKILLABLE")
 """Error replies that are the store's state and not our mistake; nothing was changed. The words are of
 those that redis-py has no class for, or that a script of Redis 6.2 wraps in its own error."""
@@ -49,7 +55,7 @@ those that redis-py has no class for, or that a script of Redis 6.2 wraps in its
 Arg = str | bytes | int
 
 
-class Unavailable(Refused):  # noqa: N818 - an outcome that clients are told
+class Unavailable(Refused):
     """The store did not answer in time.
 
     ``outcome`` is ``none`` where nothing was changed, else ``unknown``: it may have happened, or may
@@ -104,9 +110,10 @@ class Store:
     """The store of one process. `run` it as a task; then call scripts and plain commands."""
 
     def __init__(self, url: str, metrics: Metrics) -> None:
+        options = {"socket_connect_timeout": 1.0, "socket_keepalive": True} if "unix://" not in url else {}
         self._pool = ConnectionPool.from_url(
-            url, protocol=2, driver_info=None, socket_timeout=None, socket_connect_timeout=1.0, socket_keepalive=True
-        ) if not url.startswith("unix://") else ConnectionPool.from_url(url, protocol=2, driver_info=None, socket_timeout=None)  # fmt: skip
+            url, protocol=2, driver_info=None, socket_timeout=None, **options
+        )
         self._line = Line(self.open_wire, ResponseError)
         self._scripts = _load_scripts("PUBLISH")
         self._metrics = metrics
@@ -125,8 +132,8 @@ class Store:
 
     async def open_wire(self) -> Wire:
         """A connection of its own, for whoever subscribes."""
-        connection: AbstractConnection = self._pool.make_connection()
-        await connection.connect()
+        connection: AbstractConnection = self._pool.make_connection()  # type: ignore[no-untyped-call]  # redis-py
+        await connection.connect()  # type: ignore[no-untyped-call]  # redis-py
         return connection
 
     def drop_line(self) -> None:
