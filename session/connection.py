@@ -1,0 +1,192 @@
+"""One socket: who it is, which rooms it reads, what is due for it and when.
+
+The edge gives a `Transport`; everything above a frame of bytes is decided here and in the services.
+"""
+
+import random
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Protocol
+
+from session.tokens import Identity
+
+from session.protocol import Close, Code, Event, Refused, TokenExpiring, pack
+
+if TYPE_CHECKING:
+    from session.hub import Room
+
+EXPIRY_NOTICE_SECONDS = 60
+LEEWAY_SECONDS = 5
+"""A token that was past its expiry at connect, within the leeway, is good until the leeway is over."""
+ACTIVITY_SECONDS = 60.0
+"""A client's last activity is written so often, beside the writes of its commands."""
+NEVER = float("inf")
+
+
+class Transport(Protocol):
+    """What a connection needs of its socket."""
+
+    def write(self, frames: bytes) -> None:
+        """Send packed frames; what the kernel does not take now waits."""
+
+    def backlog(self) -> int:
+        """Bytes that wait for the peer to read."""
+
+    def ping(self) -> None:
+        """Send a WebSocket ping."""
+
+    def close(self, code: int, reason: str) -> None:
+        """Say goodbye; a peer that does not answer is cut off."""
+
+    def abort(self, code: int, reason: str) -> None:
+        """Cut off at once, after a last word that may not arrive."""
+
+
+class Connection:
+    """A connection of this server; ``identity`` is None until a token was accepted."""
+
+    __slots__ = (
+        "_max_backlog", "_on_drained", "_ping_interval", "_ping_timeout", "_transport", "active",
+        "attached_at", "auth_at", "close_code", "due", "event_id", "expire_at", "expiry_notice_at",
+        "free_rooms", "identity", "ping_at", "pong_at", "renew_at", "rooms", "socket_id",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        transport: Transport,
+        *,
+        auth_timeout: float,
+        ping_interval: float,
+        ping_timeout: float,
+        max_backlog: int,
+    ) -> None:
+        now = time.monotonic()
+        self._transport = transport
+        self._ping_interval = ping_interval
+        self._ping_timeout = ping_timeout
+        self._max_backlog = max_backlog
+        self._on_drained: list[Callable[[], None]] = []
+        self.identity: Identity | None = None
+        self.socket_id = ""
+        self.attached_at = 0
+        """The order of this connection among its user's, which is the store's time of its coming, in ms."""
+        self.rooms: dict[str, Room] = {}
+        self.event_id: str | None = None
+        self.free_rooms: set[str] = set()
+        """Rooms joined by join-room: with the event, what is written back if the store loses the session."""
+        self.active = False
+        self.renew_at = NEVER
+        self.close_code: int | None = None
+        self.auth_at = now + auth_timeout
+        # a random first ping keeps a mass reconnect from becoming a wave of pings
+        self.ping_at = now + ping_interval * random.uniform(0.5, 1)
+        self.pong_at = self.expire_at = self.expiry_notice_at = NEVER
+        self._plan()
+
+    # --- who ---
+
+    @property
+    def user_id(self) -> str:
+        """The user that the token named; empty before."""
+        return self.identity.user_id if self.identity else ""
+
+    def sign_in(self, identity: Identity) -> None:
+        """Take over the identity of a token, at connect or when it is renewed."""
+        now, wall = time.monotonic(), time.time()
+        self.identity = identity
+        self.auth_at = NEVER
+        end = identity.expires_at if identity.expires_at > wall else identity.expires_at + LEEWAY_SECONDS
+        self.expire_at = now + end - wall
+        self.expiry_notice_at = self.expire_at - EXPIRY_NOTICE_SECONDS
+        self._plan()
+
+    def touch(self) -> None:
+        """The client did something: its last activity is written within a minute."""
+        if not self.active:
+            self.active = True
+            self.renew_at = min(self.renew_at, time.monotonic() + ACTIVITY_SECONDS)
+
+    # --- out ---
+
+    @property
+    def is_open(self) -> bool:
+        """Whether anything may still be sent."""
+        return self.close_code is None
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether the peer has taken all that was sent."""
+        return self._transport.backlog() == 0
+
+    def send(self, event: Event) -> None:
+        """Send an answer or a personal event."""
+        self.write(pack(event))
+
+    def write(self, frames: bytes) -> None:
+        """Send packed frames; a peer that lets too much wait is closed as too slow."""
+        if self.close_code is not None:
+            return
+        self._transport.write(frames)
+        if self._transport.backlog() > self._max_backlog:
+            self.cut(Close.TRY_LATER, "slow_reader")
+
+    def when_drained(self, call: Callable[[], None]) -> None:
+        """Call once, when the peer has taken all that was sent, or the connection has ended."""
+        self._on_drained.append(call)
+
+    def drained(self) -> None:
+        """The edge tells that nothing waits any more, or that nothing will ever be sent again."""
+        calls, self._on_drained = self._on_drained, []
+        for call in calls:
+            call()
+
+    # --- the end ---
+
+    def refuse(self, refused: Refused, close: Close = Close.UNAUTHORIZED) -> None:
+        """Say why, then close with the same word as the reason."""
+        self.send(refused.event())
+        self.close(close, refused.code.value)
+
+    def close(self, code: Close, reason: str) -> None:
+        """Close with a code that tells the client whether to come back."""
+        if self.close_code is None:
+            self.close_code = int(code)
+            self._transport.close(int(code), reason)
+
+    def cut(self, code: Close, reason: str) -> None:
+        """Close a peer that does not read or answer, without waiting for it."""
+        if self.close_code is None:
+            self.close_code = int(code)
+            self._transport.abort(int(code), reason)
+
+    # --- what is due ---
+
+    def ponged(self) -> None:
+        """The peer answered a ping."""
+        self.pong_at = NEVER
+        self._plan()
+
+    def _plan(self) -> None:
+        self.due = min(self.auth_at, self.ping_at, self.pong_at, self.expire_at, self.expiry_notice_at)
+
+    def on_due(self, now: float) -> None:
+        """Do what is due; ``now`` is of ``time.monotonic()``."""
+        if self.close_code is not None:
+            self.due = NEVER
+            return
+        if now >= self.auth_at:
+            self.auth_at = NEVER
+            self.refuse(Refused(Code.AUTH_TIMEOUT, "no token came in time"))
+        elif now >= self.expire_at:
+            self.expire_at = NEVER
+            self.refuse(Refused(Code.TOKEN_EXPIRED, "the token has expired"))
+        elif now >= self.pong_at:
+            self.cut(Close.NO_PONG, "no_pong")
+        if now >= self.expiry_notice_at and self.identity is not None:
+            self.expiry_notice_at = NEVER
+            self.send(TokenExpiring(expires_at=self.identity.expires_at * 1000))
+        if now >= self.ping_at and self.close_code is None:
+            self.ping_at = now + self._ping_interval
+            self.pong_at = min(self.pong_at, now + self._ping_timeout)
+            self._transport.ping()
+        self._plan()

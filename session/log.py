@@ -1,0 +1,80 @@
+"""A room's recent history on this server: a cursor in the truth, and a ring of packed frames behind it.
+
+Pure. The cursor moves by one, by `append`, or jumps with `reset`, of which every reader at it is told.
+"""
+
+from collections import deque
+from collections.abc import Mapping
+from itertools import islice
+
+from session.recovery import Position, Verdict, judge, surviving_end
+
+
+class Log:
+    """Offsets ``lo + 1 .. hi`` of a room, each as one packed WebSocket frame."""
+
+    __slots__ = ("_bytes", "_frames", "_max_bytes", "_max_frames", "chain", "epoch", "hi")
+
+    def __init__(self, max_frames: int, max_bytes: int) -> None:
+        self._max_frames = max_frames
+        self._max_bytes = max_bytes
+        self.reset(Position("", 0), {})
+
+    @property
+    def lo(self) -> int:
+        """The offset before the oldest frame in the ring."""
+        return self.hi - len(self._frames)
+
+    @property
+    def position(self) -> Position:
+        """Where the cursor is."""
+        return Position(self.epoch, self.hi)
+
+    def reset(self, head: Position, chain: Mapping[str, int]) -> None:
+        """Start anew at the head of a history that our cursor is not part of."""
+        self._frames: deque[bytes] = deque()
+        self._bytes = 0
+        self.epoch, self.hi = head
+        self.chain = chain
+
+    def turn(self, epoch: str, chain: Mapping[str, int]) -> None:
+        """Take over the epoch of a history that our cursor is part of."""
+        self.epoch = epoch
+        self.chain = chain
+
+    def offer(self, epoch: str, offset: int, frame: bytes) -> Verdict:
+        """Append a publication if it is the next one; say what it is."""
+        verdict = judge(self.position, epoch, offset)
+        if verdict is Verdict.DELIVER:
+            self.append(frame)
+        return verdict
+
+    def append(self, frame: bytes) -> None:
+        """Take the next frame in; old ones fall out of the ring."""
+        self._frames.append(frame)
+        self._bytes += len(frame)
+        self.hi += 1
+        while len(self._frames) > self._max_frames or self._bytes > self._max_bytes:
+            self._bytes -= len(self._frames.popleft())
+
+    def covers(self, at: Position) -> bool:
+        """Whether a reader at ``at`` can be served from the ring: lineage rule, and not fallen out."""
+        end = surviving_end(at.epoch, self.position, self.chain)
+        return end is not None and self.lo <= at.offset <= min(end, self.hi)
+
+    def after(self, offset: int, max_bytes: int) -> tuple[bytes, int]:
+        """The frames from ``offset + 1`` on, joined, at most ``max_bytes`` unless one alone is larger.
+
+        Returns them and the offset of the last one. ``offset`` must not be below ``lo``.
+        """
+        start = offset - self.lo
+        if start < 0:
+            raise ValueError(f"offset {offset} has fallen out of the ring, which begins after {self.lo}")
+        taken: list[bytes] = []
+        size = 0
+        for frame in islice(self._frames, start, None):
+            if taken and size + len(frame) > max_bytes:
+                break
+            taken.append(frame)
+            size += len(frame)
+        return b"".join(taken), offset + len(taken)
