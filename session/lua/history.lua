@@ -1,9 +1,9 @@
 -- Reads what follows a position. Completeness is checked by counting, never assumed. Writes nothing.
 -- KEYS meta, stream
--- ARGV[3..] epoch, offset, most entries; an empty epoch asks for the room's position alone
+-- ARGV[3..] epoch, offset, most entries, most bytes (one entry may exceed them); an empty epoch asks for the room's position alone
 -- Returns {'ok', epoch, head, chain, {frame, private, ...}}
 --      or {'lost', epoch, head, chain, 'epoch' | 'rolled-back' | 'trimmed'}
-local epoch, offset, limit = ARGV[3], tonumber(ARGV[4]), tonumber(ARGV[5])
+local epoch, offset, limit, bytes = ARGV[3], tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[6])
 local e, h, c = head(KEYS[1])
 if epoch == '' then return {'ok', e, h, c, {}} end
 local stop = epoch == e and h or nil
@@ -23,6 +23,8 @@ if #got == 0 or id(got[1]) ~= offset + 1 or id(got[#got]) ~= offset + #got
 end
 local out = {}
 for _, entry in ipairs(got) do
+  bytes = bytes - #entry[2][2] - #entry[2][4]
+  if bytes < 0 and #out > 0 then break end
   out[#out + 1] = entry[2][2]
   out[#out + 1] = entry[2][4]
 end

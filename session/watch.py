@@ -1,0 +1,146 @@
+"""The checks: once a second, is what this server believes of its rooms and users still true?
+
+A lost message that nothing follows shows nowhere but in the head of its room, so all heads of rooms that
+somebody here reads are read; personal rooms are checked by the counter of their bucket.
+"""
+
+import asyncio
+import logging
+import random
+from collections.abc import Callable
+
+from session import keys
+from session.connection import Connection
+from session.hub import Hub, Room, State
+from session.listener import Listener
+from session.manager import SessionManager
+from session.protocol import Close
+from session.recovery import Position
+from session.rooms import Rooms
+from session.store import Store, Unavailable
+
+log = logging.getLogger(__name__)
+
+CHECK_SECONDS = 1.0
+UNUSED_EPOCH_CHARACTERS = 11
+"""The epoch of a room that was never used is the incarnation and a 0; any other has 16 characters."""
+
+
+class Watch:
+    """The checks of one process. `run` it as a task."""
+
+    def __init__(
+        self, store: Store, rooms: Rooms, manager: SessionManager, hub: Hub, listener: Listener, canary: str
+    ) -> None:
+        self._store = store
+        self._rooms = rooms
+        self._manager = manager
+        self._hub = hub
+        self._listener = listener
+        self._canary = canary
+        self._due: set[str] = set()
+        self._woken = asyncio.Event()
+        self._before: dict[str, int] = {}
+        self.on_doubt: Callable[[Connection], None] = lambda connection: None
+        """Told a connection that the store does not know any more."""
+        listener.on_bucket = self.look_at
+        listener.notices.on_jump = self.look_at
+
+    def look_at(self, bucket: str) -> None:
+        """Read the users of a bucket again, soon."""
+        self._due.add(bucket)
+        self._woken.set()
+
+    async def run(self) -> None:
+        """Check until cancelled."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._heads())
+            group.create_task(self._buckets())
+
+    # --- heads ---
+
+    async def _heads(self) -> None:
+        while True:
+            # without jitter all servers would ask at the same moment
+            await asyncio.sleep(CHECK_SECONDS * random.uniform(0.8, 1.2))
+            try:
+                await asyncio.gather(self._ring_canary(), self._check_heads(), self._check_counters())
+            except Unavailable:
+                log.debug("the store does not answer; the checks go on")
+            self._listener.drop_idle()
+
+    async def _ring_canary(self) -> None:
+        await self._store.command("PUBLISH", self._canary, "tweet")
+
+    async def _check_heads(self) -> None:
+        rooms = [
+            r
+            for r in self._hub.rooms.values()
+            if r.state is State.LIVE and len(r) and not r.name.startswith("user:")
+        ]
+        heads = await asyncio.gather(*(self._rooms.head(room.name) for room in rooms))
+        for room, head in zip(rooms, heads, strict=True):
+            if room.state is State.LIVE and self._is_behind(room, head):
+                self._listener.repair(room, "head")
+            room.head_before = head
+
+    @staticmethod
+    def _is_behind(room: Room, head: Position | None) -> bool:
+        """Whether a room must be repaired. A busy one is always a little behind its head: what counts is
+        the head seen one check earlier."""
+        at, before = room.log.position, room.head_before
+        if head is None:
+            return at.offset > 0 or len(at.epoch) != UNUSED_EPOCH_CHARACTERS
+        if head.epoch in room.log.chain:
+            return False  # a primary that has been replaced
+        if head.epoch != at.epoch:
+            return before is not None and before.epoch == head.epoch
+        return head.offset < at.offset or (
+            before is not None and before.epoch == at.epoch and at.offset < before.offset
+        )
+
+    # --- buckets ---
+
+    async def _check_counters(self) -> None:
+        buckets = list(self._hub.buckets)
+        if not buckets:
+            return
+        values = await asyncio.gather(*(self._store.command("GET", keys.bucket_counter(b)) for b in buckets))
+        for bucket, value in zip(buckets, (int(v or 0) for v in values), strict=True):
+            known = self._listener.notices.known.get(bucket, 0)
+            behind = value > known and self._before.get(bucket, 0) > known
+            if value < known or behind:
+                self._listener.notices.known[bucket] = value
+                self.look_at(bucket)
+            self._before[bucket] = value
+
+    async def _buckets(self) -> None:
+        while True:
+            await self._woken.wait()
+            self._woken.clear()
+            due, self._due = self._due, set()
+            for bucket in due:
+                try:
+                    await asyncio.gather(
+                        *(self._check_user(uid) for uid in list(self._hub.buckets.get(bucket, ())))
+                    )
+                except Unavailable:
+                    self._due.add(bucket)
+            if self._due:
+                await asyncio.sleep(CHECK_SECONDS / 2)
+                self._woken.set()
+
+    async def _check_user(self, user_id: str) -> None:
+        """Read a user again: is the room where we believe it is, and are the connections still the user's?"""
+        mine = list(self._hub.users.get(user_id, ()))
+        checked = await self._manager.check(user_id)
+        known = {socket.socket_id for socket in checked.session.sockets}
+        self._listener.notices.revoke(user_id, checked.revoked)
+        for connection in mine:
+            if connection.is_open and connection.attached_at <= checked.session.kicked_at:
+                connection.close(Close.REMOVED, "removed")
+            elif connection.is_open and connection.socket_id not in known:
+                self.on_doubt(connection)
+        room = self._hub.rooms.get(f"user:{user_id}")
+        if room is not None and (room.state is not State.LIVE or room.log.position != checked.user_room):
+            self._listener.repair(room, "bucket")
