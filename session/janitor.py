@@ -1,0 +1,187 @@
+"""The timed work on sessions: detaching what has gone, keeping alive what is here, sweeping the dead.
+
+Every server does it, without a leader: the scripts are idempotent, and Redis's clock decides.
+"""
+
+import asyncio
+import logging
+import random
+import time
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from typing import TypeVar
+
+from session import keys
+from session.connection import Connection
+from session.hub import Hub
+from session.leases import Leases
+from session.manager import RENEW_SECONDS, Fence, Forgotten, Gone, SessionManager
+from session.protocol import Close
+from session.store import Unavailable
+
+log = logging.getLogger(__name__)
+T = TypeVar("T")
+
+BATCH = 100
+ROUND_SECONDS = 1.0
+REATTACH_SECONDS = 2.0
+"""After another incarnation of the store has answered, all connections are attached again so quickly."""
+MAX_DETACHES = 100_000
+
+Reattach = Callable[[Connection], Awaitable[None]]
+
+
+class Janitor:
+    """The timed work of one process. `run` it as a task."""
+
+    def __init__(self, manager: SessionManager, hub: Hub, leases: Leases) -> None:
+        self._manager = manager
+        self._hub = hub
+        self._leases = leases
+        self._detaches: dict[str, str] = {}
+        self._wanted = asyncio.Event()
+        self._settled = asyncio.Event()
+        self._settled.set()
+        self._doubted: set[Connection] = set()
+        self.reattach: Reattach | None = None
+        leases.on_swept = self.start_over
+        leases.on_incarnation = self.doubt_all
+
+    async def run(self) -> None:
+        """Do it until cancelled."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._detach())
+            group.create_task(self._renew())
+            group.create_task(self._reattach())
+            group.create_task(self._sweep())
+
+    # --- detaching ---
+
+    def detach_later(self, user_id: str, socket_id: str) -> None:
+        """A socket has gone: unmap it, now or as soon as the store answers."""
+        if len(self._detaches) < MAX_DETACHES:
+            self._detaches[socket_id] = user_id
+            self._settled.clear()
+            self._wanted.set()
+        else:
+            log.error("too many sockets wait to be unmapped; one is left to the end of this server's lease")
+
+    async def settled(self) -> None:
+        """Wait until no socket waits to be unmapped."""
+        await self._settled.wait()
+
+    async def _detach(self) -> None:
+        while True:
+            await self._wanted.wait()
+            self._wanted.clear()
+            while self._detaches:
+                batch = list(self._detaches.items())[:BATCH]
+                results = await _all(self._manager.detach(user_id, socket_id) for socket_id, user_id in batch)
+                for (socket_id, _), result in zip(batch, results, strict=True):
+                    if result is None:
+                        del self._detaches[socket_id]
+                if None not in results:
+                    await asyncio.sleep(ROUND_SECONDS)
+            self._settled.set()
+
+    # --- keeping alive ---
+
+    async def _renew(self) -> None:
+        while True:
+            await asyncio.sleep(ROUND_SECONDS)
+            now = time.monotonic()
+            due = [c for c in self._hub.connections.values() if c.renew_at <= now]
+            for batch in _batches(due):
+                await _all(self._renew_one(connection, now) for connection in batch)
+
+    async def _renew_one(self, connection: Connection, now: float) -> None:
+        active, connection.active = connection.active, False
+        plan_renewal(connection, now)
+        try:
+            by = Fence(connection.socket_id, connection.attached_at)
+            await self._manager.renew(connection.user_id, active=active, by=by)
+        except (Gone, Forgotten):
+            self.doubt(connection)
+        except Unavailable:
+            connection.active = active
+            connection.renew_at = now + ROUND_SECONDS * random.uniform(1, 5)
+
+    # --- attaching again ---
+
+    def doubt(self, connection: Connection) -> None:
+        """The store may not know this connection any more: attach it again, or close it."""
+        self._doubted.add(connection)
+
+    async def doubt_all(self) -> None:
+        """Another incarnation of the store answers: what it knows of us must be checked."""
+        self._doubted.update(self._hub.connections.values())
+
+    async def _reattach(self) -> None:
+        while True:
+            await asyncio.sleep(REATTACH_SECONDS / 20)
+            connections, self._doubted = list(self._doubted), set()
+            size = max(BATCH, len(connections) // 15)
+            for batch in _batches(connections, size):
+                results = await _all(self._reattach_one(connection) for connection in batch)
+                self._doubted.update(
+                    c for c, result in zip(batch, results, strict=True) if result is not None
+                )
+            if self._doubted:
+                await asyncio.sleep(ROUND_SECONDS / 4)
+
+    async def _reattach_one(self, connection: Connection) -> None:
+        if self.reattach is not None:
+            await self.reattach(connection)
+
+    async def start_over(self) -> None:
+        """The others have buried this server: its connections come back by resume, as new ones."""
+        for connection in list(self._hub.sockets):
+            connection.close(Close.RESTART, "restart")
+
+    # --- sweeping the dead ---
+
+    async def _sweep(self) -> None:
+        while True:
+            # servers take turns by chance; two at once do no harm
+            await asyncio.sleep(ROUND_SECONDS * random.uniform(1, 4))
+            for instance in self._leases.dead:
+                try:
+                    await self._sweep_instance(instance)
+                except Unavailable:
+                    log.info("the store does not answer; %s is swept later", instance)
+
+    async def _sweep_instance(self, instance: str) -> None:
+        """Unmap all sockets that a dead server has left behind.
+
+        Raises:
+            Unavailable: the store did not answer in time; nothing is lost, sweep again.
+        """
+        if not await self._leases.condemn(instance):
+            return
+        swept = 0
+        for buckets in _batches(keys.BUCKETS, 64):
+            for index in await asyncio.gather(
+                *(self._manager.indexed(bucket, instance) for bucket in buckets)
+            ):
+                for batch in _batches(list(index.items())):
+                    await asyncio.gather(*(self._manager.detach(uid, sid, instance) for sid, uid in batch))
+                    swept += len(batch)
+        await self._leases.bury(instance)
+        log.info("swept %d connections of %s, which is dead", swept, instance)
+
+
+def plan_renewal(connection: Connection, now: float) -> None:
+    """When the keys of a connection that does nothing are renewed; `Connection.touch` makes it sooner."""
+    connection.renew_at = now + RENEW_SECONDS / 2 * random.uniform(0.8, 1)
+
+
+async def _all(works: Iterable[Awaitable[None]]) -> list[Unavailable | None]:
+    """Do all; the store being away is a result, anything else is raised."""
+    results = await asyncio.gather(*works, return_exceptions=True)
+    for result in results:
+        if isinstance(result, BaseException) and not isinstance(result, Unavailable):
+            raise result
+    return results  # type: ignore[return-value]
+
+
+def _batches(items: Sequence[T], size: int = BATCH) -> Iterable[Sequence[T]]:
+    return (items[i : i + size] for i in range(0, len(items), size))

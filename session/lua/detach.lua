@@ -1,0 +1,15 @@
+-- Unmaps a connection from its user; with the last one the session's hour begins.
+-- KEYS session, index, data, rooms
+-- ARGV[3..] socket, session ttl ms
+-- Returns {'ok'} or {'late'}. Repeating it does no harm.
+if late() then return {'late'} end
+local had = redis.call('HDEL', KEYS[1], 'c:' .. ARGV[3])
+redis.call('HDEL', KEYS[2], ARGV[3])
+if had == 0 then return {'ok'} end
+for _, field in ipairs(redis.call('HKEYS', KEYS[1])) do
+  if field:sub(1, 2) == 'c:' then return {'ok'} end
+end
+-- nothing but a connection that has gone: no session was ever written
+if redis.call('HEXISTS', KEYS[1], 'la') + redis.call('HEXISTS', KEYS[1], 'k') == 0 then redis.call('DEL', KEYS[1]) end
+for _, key in ipairs({KEYS[1], KEYS[3], KEYS[4]}) do redis.call('PEXPIRE', key, ARGV[4]) end
+return {'ok'}

@@ -1,0 +1,355 @@
+"""SessionManager: the sessions in the store, and which sockets belong to which user.
+
+A session outlives its connections. It is written through from the first command, never when a
+disconnect is noticed, and each operation is one script: two tabs on two servers lose nothing.
+"""
+
+import secrets
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import msgspec
+from msgspec import Raw, Struct
+
+from session import keys
+from session.config import Config
+from session.protocol import MAX_SESSION_DATA_BYTES, Code, Refused, SessionState, encode
+from session.recovery import Position, parse_chain
+from session.store import Arg, Store
+
+CONNECTED_EXTRA_SECONDS = 1200
+"""A connected user's keys live so much longer than a session, and are renewed as often; a crash so
+never shortens the session's hour."""
+RENEW_SECONDS = CONNECTED_EXTRA_SECONDS
+
+FIELDS = {"event_id": "ev", "queue_event_id": "qe", "seat_event_id": "se"}
+"""Names of a session's fields in the store: short, because every user has them."""
+
+
+class Membership(Protocol):
+    """What the manager asks about the servers."""
+
+    instance: str
+
+    @property
+    def dead(self) -> frozenset[str]:
+        """Instances that are dead."""
+
+    async def living(self) -> frozenset[str]:
+        """All others."""
+
+
+class Socket(Struct, rename="camel", frozen=True):
+    """A connection as the store knows it; ``connected_at`` is Unix milliseconds."""
+
+    socket_id: str
+    instance: str
+    connected_at: int
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """A stored session; ``exists`` is False where only connections are known of the user."""
+
+    exists: bool
+    event_id: str | None = None
+    queue_event_id: str | None = None
+    seat_event_id: str | None = None
+    last_activity: int | None = None
+    data: Mapping[str, Raw] = field(default_factory=dict)
+    rooms: Sequence[str] = ()
+    sockets: Sequence[Socket] = ()
+    kicked_at: int = 0
+
+    @property
+    def state(self) -> SessionState:
+        """What clients and the back end see of it."""
+        return SessionState(
+            event_id=self.event_id,
+            queue_event_id=self.queue_event_id,
+            seat_event_id=self.seat_event_id,
+            selected_seats=[],
+            last_activity=self.last_activity,
+            data=dict(self.data),
+        )
+
+    @property
+    def rooms_to_rejoin(self) -> list[str]:
+        """The rooms that a connection without ``resume`` gets back."""
+        event = [f"event:{self.event_id}"] if self.event_id else []
+        return event + sorted(self.rooms)
+
+
+class User(Struct, rename="camel", frozen=True):
+    """What is known of a user over all servers."""
+
+    user_id: str
+    session: SessionState | None
+    connections: list[Socket]
+
+
+@dataclass(frozen=True, slots=True)
+class Attached:
+    """The store's half of a connect: the order of the connection, the user's room, the session before."""
+
+    order: int
+    user_room: Position
+    chain: dict[str, int]
+    session: Session
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """What a server must know after it may have missed notices about a user."""
+
+    session: Session
+    revoked: frozenset[str]
+    user_room: Position
+
+
+@dataclass(frozen=True, slots=True)
+class Fence:
+    """The connection on whose behalf a session is changed: it must still be attached."""
+
+    socket_id: str
+    order: int
+
+
+class Gone(Exception):  # noqa: N818 - an outcome
+    """The connection was removed meanwhile: replaced, over the limit, or by an administrator."""
+
+    def __init__(self, kicked_at: int) -> None:
+        super().__init__(kicked_at)
+        self.kicked_at = kicked_at
+
+
+class Forgotten(Exception):  # noqa: N818 - an outcome
+    """The store has lost the session that the connection was attached to; attach again."""
+
+
+def new_socket_id(user_id: str) -> str:
+    """A name that no socket ever had; it begins with the bucket in which it is found again."""
+    return keys.bucket(user_id) + secrets.token_urlsafe(12)
+
+
+class SessionManager:
+    """Operations on sessions and sockets; each is atomic, and safe to repeat."""
+
+    def __init__(self, store: Store, config: Config, servers: Membership) -> None:
+        self._store = store
+        self._servers = servers
+        self._ttl_ms = int(config.session_ttl * 1000)
+        self._connected_ttl_ms = self._ttl_ms + CONNECTED_EXTRA_SECONDS * 1000
+        self._most = config.max_connections_per_user
+        self._most_rooms = config.max_rooms
+
+    # --- sockets ---
+
+    async def attach(
+        self, user_id: str, socket_id: str, *, marks: Iterable[str] = (), replaces: str = "", order: int = 0
+    ) -> Attached:
+        """Map a socket to its user, and read the session; ``order`` is that of an earlier attach.
+
+        Raises:
+            Refused: the token was revoked.
+            Gone: the socket had been attached and was removed.
+            Unavailable: the store did not answer in time.
+        """
+        k, bucket = keys.user(user_id), keys.bucket(user_id)
+        room = keys.room(f"user:{user_id}")
+        index = keys.index(bucket, self._servers.instance)
+        args: list[Arg] = [k.channel, user_id, socket_id, self._servers.instance, self._most]
+        args += [self._connected_ttl_ms, replaces, order, " ".join(self._servers.dead), " ".join(marks)]
+        answer = await self._store.script(
+            "attach", [k.session, index, k.counter, k.data, k.rooms, k.revoked, room.meta], args
+        )
+        if answer[0] == b"revoked":
+            raise Refused(Code.TOKEN_REVOKED, "this sign-in has ended")
+        if answer[0] == b"gone":
+            raise Gone(int(answer[1] or 0))
+        _, at, epoch, head, chain, flat, data, rooms = answer
+        position = Position(epoch.decode(), int(head))
+        return Attached(int(at), position, parse_chain(chain.decode()), _session(flat, data, rooms))
+
+    async def detach(self, user_id: str, socket_id: str, instance: str | None = None) -> None:
+        """Unmap a socket. With the last one the session's hour begins."""
+        k = keys.user(user_id)
+        index = keys.index(keys.bucket(user_id), instance or self._servers.instance)
+        await self._store.script("detach", [k.session, index, k.data, k.rooms], [socket_id, self._ttl_ms])
+
+    async def sockets(self, user_id: str) -> list[Socket]:
+        """A user's sockets on all living servers, oldest first."""
+        return self._living((await self.check(user_id)).session)
+
+    async def find_user(self, socket_id: str) -> str | None:
+        """The user of a socket, on whichever living server; None where there is none."""
+        bucket = socket_id[:2]
+        if bucket not in keys.BUCKETS:
+            return None
+        for instance in await self._servers.living():
+            user_id = await self._store.command("HGET", keys.index(bucket, instance), socket_id)
+            if user_id is not None:
+                return str(user_id.decode())
+        return None
+
+    async def indexed(self, bucket: str, instance: str) -> dict[str, str]:
+        """Socket -> user, as an instance left them in a bucket."""
+        flat = await self._store.command("HGETALL", keys.index(bucket, instance))
+        return {flat[i].decode(): flat[i + 1].decode() for i in range(0, len(flat), 2)}
+
+    # --- sessions ---
+
+    async def save(
+        self, user_id: str, fields: Mapping[str, str | None], data: Mapping[str, Raw] | None = None
+    ) -> None:
+        """Write a session's fields, creating it where there is none, and merge ``data`` into its own."""
+        await self.update(user_id, fields)
+        if data:
+            await self.update_data(user_id, data)
+
+    async def get(self, user_id: str) -> Session | None:
+        """A user's session; None where there is none."""
+        session = (await self.check(user_id)).session
+        return session if session.exists else None
+
+    async def update(
+        self,
+        user_id: str,
+        fields: Mapping[str, str | None],
+        *,
+        join: Iterable[str] = (),
+        leave: Iterable[str] = (),
+        by: Fence | None = None,
+    ) -> None:
+        """Change some fields (names of `FIELDS`; None clears) and rooms, creating the session.
+
+        Raises:
+            Gone, Forgotten: the connection ``by`` is not attached any more.
+            Refused: the session has too many rooms.
+        """
+        changes: list[Arg] = ["seen", "", ""]
+        for name, value in fields.items():
+            changes += ["clear", FIELDS[name], ""] if value is None else ["set", FIELDS[name], value]
+        for room in join:
+            changes += ["join", room, ""]
+        for room in leave:
+            changes += ["leave", room, ""]
+        await self._change(user_id, changes, by)
+
+    async def clear(self, user_id: str, name: str, value: str, *, by: Fence | None = None) -> None:
+        """Clear a field, where it still has that value.
+
+        Raises:
+            Gone, Forgotten: the connection ``by`` is not attached any more.
+        """
+        await self._change(user_id, ["seen", "", "", "clear", FIELDS[name], value], by)
+
+    async def renew(self, user_id: str, *, active: bool, by: Fence) -> None:
+        """Lengthen the life of a connected user's keys; an ``active`` one's last activity is now.
+
+        Raises:
+            Gone, Forgotten: the connection ``by`` is not attached any more.
+        """
+        await self._change(user_id, ["touch", "", ""] if active else [], by)
+
+    async def update_data(
+        self, user_id: str, data: Mapping[str, Raw], *, by: Fence | None = None
+    ) -> dict[str, Raw]:
+        """Merge the client's own state into the session; null removes a key. Returns the whole.
+
+        Raises:
+            Gone, Forgotten: the connection ``by`` is not attached any more.
+            Refused: the whole would have more than 8 KiB; nothing was changed.
+        """
+        k = keys.user(user_id)
+        args = [*self._fence(by), MAX_SESSION_DATA_BYTES]
+        for name, value in data.items():
+            args += [encode(name), b"" if bytes(value) == b"null" else bytes(value)]
+        answer = await self._store.script("session_data", [k.session, k.data], args)
+        _raise_fenced(answer)
+        if answer == [b"full"]:
+            raise Refused(Code.BAD_MESSAGE, f"data: more than {MAX_SESSION_DATA_BYTES} bytes in all")
+        return _data(answer[1])
+
+    async def delete(self, user_id: str) -> bool:
+        """Delete a user's session; the connections stay. False where there was none."""
+        k = keys.user(user_id)
+        return bool((await self._store.script("session_delete", [k.session, k.data, k.rooms]))[1])
+
+    # --- users ---
+
+    async def check(self, user_id: str) -> Checked:
+        """All that is known of a user, read at one moment."""
+        k = keys.user(user_id)
+        meta = keys.room(f"user:{user_id}").meta
+        answer = await self._store.script("session_read", [k.session, k.data, k.rooms, k.revoked, meta])
+        flat, data, rooms, revoked, epoch, head = answer
+        marks = frozenset(mark.decode() for mark in revoked)
+        return Checked(_session(flat, data, rooms), marks, Position(epoch.decode(), int(head)))
+
+    async def user(self, user_id: str) -> User | None:
+        """What is known of a user over all servers; None where nothing is."""
+        session = (await self.check(user_id)).session
+        sockets = self._living(session)
+        if not session.exists and not sockets:
+            return None
+        return User(user_id, session.state if session.exists else None, sockets)
+
+    async def disconnect(self, user_id: str) -> int:
+        """Close all of a user's connections, on every server, with 3003. Returns how many there were."""
+        k = keys.user(user_id)
+        return int(
+            (await self._store.script("kick", [k.session, k.counter], [k.channel, user_id, self._ttl_ms]))[1]
+        )
+
+    # --- within ---
+
+    def _living(self, session: Session) -> list[Socket]:
+        return [s for s in session.sockets if s.instance not in self._servers.dead]
+
+    def _fence(self, by: Fence | None) -> list[Arg]:
+        return ["", 0, self._ttl_ms] if by is None else [by.socket_id, by.order, self._connected_ttl_ms]
+
+    async def _change(self, user_id: str, changes: list[Arg], by: Fence | None) -> None:
+        k = keys.user(user_id)
+        args = [*self._fence(by), self._most_rooms, *changes]
+        answer = await self._store.script("session_update", [k.session, k.data, k.rooms], args)
+        _raise_fenced(answer)
+        if answer == [b"full"]:
+            raise Refused(Code.TOO_MANY_ROOMS, f"a session has at most {self._most_rooms} rooms")
+
+
+_key = msgspec.json.Decoder(str)
+
+
+def _raise_fenced(answer: list[Any]) -> None:
+    if answer[0] == b"gone":
+        raise Gone(int(answer[1] or 0))
+    if answer[0] == b"lost":
+        raise Forgotten
+
+
+def _data(flat: Sequence[bytes]) -> dict[str, Raw]:
+    return {_key.decode(flat[i]): Raw(flat[i + 1]) for i in range(0, len(flat), 2)}
+
+
+def _session(flat: Sequence[bytes], data: Sequence[bytes], rooms: Sequence[bytes]) -> Session:
+    fields = {flat[i].decode(): flat[i + 1].decode() for i in range(0, len(flat), 2)}
+    sockets = []
+    for name, value in fields.items():
+        if name.startswith("c:"):
+            instance, _, order = value.rpartition(":")
+            sockets.append(Socket(name[2:], instance, int(order)))
+    sockets.sort(key=lambda s: s.connected_at)
+    return Session(
+        exists="la" in fields,
+        event_id=fields.get("ev"),
+        queue_event_id=fields.get("qe"),
+        seat_event_id=fields.get("se"),
+        last_activity=int(fields["la"]) if "la" in fields else None,
+        data=_data(data),
+        rooms=[room.decode() for room in rooms],
+        sockets=sockets,
+        kicked_at=int(fields.get("k", 0)),
+    )

@@ -1,0 +1,80 @@
+"""How many connections, over all servers, are in an event: written on change, told at most so often."""
+
+import asyncio
+import time
+
+from session.hub import Hub, Room
+from session.leases import Leases
+from session.protocol import RoomInfo, pack
+from session.rooms import Rooms
+from session.store import Unavailable
+
+ROUND_SECONDS = 1.0
+REFRESH_SECONDS = 10.0
+"""Unchanged counts are written again so often: the store may have lost them, or we a notice."""
+CROWD = 1000
+CROWD_SECONDS = 5.0
+"""Above so many connections an event's count is told only so often."""
+PREFIX = "event:"
+
+
+class Presence:
+    """The counts of one process. `run` it as a task."""
+
+    def __init__(self, rooms: Rooms, hub: Hub, leases: Leases) -> None:
+        self._rooms = rooms
+        self._hub = hub
+        self._leases = leases
+
+    async def run(self) -> None:
+        """Write, and tell, until cancelled."""
+        while True:
+            await asyncio.sleep(ROUND_SECONDS)
+            now = time.monotonic()
+            events = [room for name, room in self._hub.rooms.items() if name.startswith(PREFIX)]
+            await asyncio.gather(*(self._write(room, now) for room in events if _is_due(room, now)))
+            for room in events:
+                self._tell(room, now)
+
+    async def _write(self, room: Room, now: float) -> None:
+        count = len(room)
+        try:
+            room.counts = await self._rooms.tell_count(
+                room.name.removeprefix(PREFIX), self._leases.instance, count, self._leases.dead
+            )
+        except Unavailable:
+            return
+        room.local_count_told = count
+        room.counts_at = now
+
+    def total(self, room: Room) -> int:
+        """Connections in the room over all living servers, as far as this one knows."""
+        silent = self._leases.dead | {self._leases.instance}
+        return len(room) + sum(n for instance, n in room.counts.items() if instance not in silent)
+
+    async def learn(self, event_id: str) -> None:
+        """Read the other servers' counts of an event that was not open here.
+
+        Raises:
+            Unavailable: the store did not answer in time.
+        """
+        room = self._hub.rooms.get(PREFIX + event_id)
+        if room is None or not room.counts_at:
+            counts = await self._rooms.counts(event_id)
+            room = self._hub.rooms.get(PREFIX + event_id)
+            if room is not None and not room.counts:
+                room.counts = counts
+
+    def _tell(self, room: Room, now: float) -> None:
+        total = self.total(room)
+        pause = CROWD_SECONDS if total > CROWD else ROUND_SECONDS
+        # a little less than the pause: the rounds themselves are not exact
+        if total != room.told_count and now - room.told_at >= pause * 0.9:
+            room.told_count, room.told_at = total, now
+            room.say(pack(RoomInfo(event_id=room.name.removeprefix(PREFIX), user_count=total)))
+
+
+def _is_due(room: Room, now: float) -> bool:
+    if len(room) != room.local_count_told and (len(room) or room.local_count_told > 0):
+        return True
+    return len(room) > 0 and now - room.counts_at >= REFRESH_SECONDS
