@@ -1,0 +1,61 @@
+"""Who stands in the doorway: connections in all, and those of an address that have not signed in."""
+
+import ipaddress
+from collections.abc import Sequence
+
+from tornado.httputil import HTTPServerRequest
+
+from session.config import Config
+
+
+class Doorway:
+    """Counts, so that nobody fills the server without a token."""
+
+    def __init__(self, config: Config) -> None:
+        self._most = config.max_connections
+        self._most_unknown = config.unauthenticated_limit
+        self._unknown: dict[str, int] = {}
+
+    def enter(self, address: str, sockets: int) -> bool:
+        """A socket has opened; False where it is one too many. `leave` must follow either way."""
+        self._unknown[address] = self._unknown.get(address, 0) + 1
+        if sockets > self._most:
+            return False
+        return not self._most_unknown or self._unknown[address] <= self._most_unknown
+
+    def leave(self, address: str) -> None:
+        """A socket has signed in, or closed before it did."""
+        left = self._unknown.get(address, 0) - 1
+        if left > 0:
+            self._unknown[address] = left
+        else:
+            self._unknown.pop(address, None)
+
+
+def client_address(request: HTTPServerRequest, trusted_proxies: Sequence[str]) -> str:
+    """The client's address: the right-most one of X-Forwarded-For that is no trusted proxy.
+
+    Without trusted proxies, or when the peer is none of them, the header is a claim of the client's and is
+    ignored (Tornado's xheaders would also believe X-Real-Ip, which balancers pass through unseen).
+    """
+    networks = [ipaddress.ip_network(proxy) for proxy in trusted_proxies]
+    hops = [hop.strip() for hop in request.headers.get("X-Forwarded-For", "").split(",") if hop.strip()]
+    address = str(request.remote_ip)
+    while hops and _is_within(address, networks):
+        address = _without_port(hops.pop())
+    return address
+
+
+def _without_port(hop: str) -> str:
+    """An AWS ALB may append the port: ``1.2.3.4:5`` or ``[::1]:5``."""
+    if hop.startswith("["):
+        return hop[1:].partition("]")[0]
+    return hop.partition(":")[0] if hop.count(":") == 1 else hop
+
+
+def _is_within(address: str, networks: Sequence[ipaddress.IPv4Network | ipaddress.IPv6Network]) -> bool:
+    try:
+        parsed = ipaddress.ip_address(address)
+    except ValueError:
+        return False
+    return any(parsed in network for network in networks)

@@ -1,0 +1,74 @@
+"""Bytes to one client: straight to the kernel where nothing waits, and an exact account of what waits."""
+
+import asyncio
+
+from tornado.iostream import IOStream, StreamClosedError
+from tornado.websocket import WebSocketClosedError, WebSocketHandler
+
+from session.connection import Connection
+
+
+class SocketTransport:
+    """The `Transport` of a WebSocket handler. `connection` is told when all that waited was taken."""
+
+    __slots__ = ("_handler", "_stream", "_waiting", "connection")
+
+    def __init__(self, handler: WebSocketHandler, stream: IOStream) -> None:
+        self._handler = handler
+        self._stream = stream
+        self._waiting = 0
+        self.connection: Connection
+
+    def write(self, frames: bytes) -> None:
+        """Send packed frames. Written to the socket itself where Tornado's buffer is empty: no task, no
+        future, no copy for a reader that keeps up."""
+        stream = self._stream
+        if stream.closed():
+            return
+        rest: bytes | memoryview = frames
+        if not stream.writing():
+            try:
+                sent = stream.socket.send(frames)
+            except BlockingIOError:
+                sent = 0
+            except OSError:
+                stream.close()
+                return
+            if sent == len(frames):
+                return
+            rest = memoryview(frames)[sent:]
+        self._waiting += len(rest)
+        try:
+            future = stream.write(rest)
+        except StreamClosedError:
+            return
+        size = len(rest)
+        future.add_done_callback(lambda done: self._taken(done, size))
+
+    def _taken(self, future: "asyncio.Future[None]", size: int) -> None:
+        if future.cancelled() or future.exception() is not None:
+            return  # the stream has closed; the handler's on_close tells everyone
+        self._waiting -= size
+        if self._waiting == 0:
+            self.connection.drained()
+
+    def backlog(self) -> int:
+        """Bytes that the kernel has not taken yet."""
+        return self._waiting
+
+    def ping(self) -> None:
+        """Send a WebSocket ping."""
+        try:
+            self._handler.ping()
+        except WebSocketClosedError:
+            return
+
+    def close(self, code: int, reason: str) -> None:
+        """Say goodbye; Tornado cuts a peer off that has not answered after 5 s."""
+        self._handler.close(code, reason)
+
+    def abort(self, code: int, reason: str) -> None:
+        """Send the close frame if nothing waits before it, and cut the line."""
+        if self._waiting == 0:
+            self._handler.close(code, reason)
+        self._stream.close()

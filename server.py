@@ -1,0 +1,230 @@
+"""The life of the process, top to bottom: options, sockets, store, services, listen, drain.
+
+    python server.py --port=8001 --redis-url=redis://127.0.0.1:6379/0 --jwt-secret=...
+
+Without options: one process, demo mode, an embedded Valkey.
+"""
+
+import asyncio
+import logging
+import os
+import random
+import signal
+import socket
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import uvloop
+from session.tokens import Verifier
+from tornado.httpserver import HTTPServer
+from tornado.netutil import bind_sockets
+
+from handlers import make_app
+from handlers.base import MAX_EVENT_BODY_BYTES
+from session import embedded, logs
+from session.config import Config, ConfigError, parse
+from session.protocol import Close, Reconnect
+from session.services import Services, build
+from session.store import Unavailable
+
+log = logging.getLogger("keepseat")
+
+GOODBYE_SECONDS = 2.0
+"""What is left of the drain for close handshakes and for unmapping the last sockets."""
+RESTART_PAUSE_SECONDS = 1.0
+
+
+def main() -> int:
+    """Run a server; returns the exit status: 0 after a drain, 1 after a failure, 2 for bad options."""
+    try:
+        config = parse(sys.argv[1:], os.environ)
+        data_dir = Path(config.data_dir)
+        secret = config.jwt_secret or (embedded.demo_secret(data_dir, "jwt-secret") if config.is_demo else "")
+        api_key = config.api_key or (embedded.demo_secret(data_dir, "api-key") if config.is_demo else "")
+        Verifier(config, secret)
+        listening = _bind(config)
+        logs.set_up(config.log_format)
+        valkey = None if config.redis_url else embedded.start(data_dir)
+    except ConfigError as error:
+        print(f"keepseat: {error}", file=sys.stderr)
+        return 2
+    url = valkey.url if valkey is not None else config.redis_url
+    try:
+        return _run_processes(config, listening, lambda sockets: _run(config, sockets, url, secret, api_key))
+    finally:
+        if valkey is not None:
+            valkey.stop()
+
+
+def _bind(config: Config) -> list[list[socket.socket]]:
+    """A list of listening sockets for each process; the kernel spreads connections over them."""
+    many = config.processes > 1
+    try:
+        first = bind_sockets(config.port, config.address, reuse_port=many)
+        port = first[0].getsockname()[1]
+        return [first] + [
+            bind_sockets(port, config.address, reuse_port=True) for _ in range(config.processes - 1)
+        ]
+    except OSError as error:
+        reason = error.strerror or error
+        raise ConfigError(f"cannot listen on {config.address} port {config.port}: {reason}") from None
+
+
+# --- several processes ---
+
+
+def _run_processes(
+    config: Config, listening: list[list[socket.socket]], run: Callable[[list[socket.socket]], int]
+) -> int:
+    """Run one process here, or fork several and watch over them."""
+    if config.processes == 1:
+        return run(listening[0])
+    children: dict[int, int] = {}
+    stopping = False
+
+    def forward(signum: int, frame: object) -> None:
+        nonlocal stopping
+        stopping = True
+        for pid in children:
+            os.kill(pid, signum)
+
+    signal.signal(signal.SIGTERM, forward)
+    signal.signal(signal.SIGINT, forward)
+
+    def fork(number: int) -> None:
+        pid = os.fork()
+        if pid == 0:
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+            signal.signal(signal.SIGINT, signal.SIG_DFL)
+            os._exit(run(listening[number]))
+        children[pid] = number
+
+    for number in range(config.processes):
+        fork(number)
+    worst = 0
+    while children:
+        pid, status = os.wait()
+        number, code = children.pop(pid), os.waitstatus_to_exitcode(status)
+        if not stopping:
+            log.error("process %d ended with status %d; starting another", number, code)
+            time.sleep(RESTART_PAUSE_SECONDS)
+            fork(number)
+        worst = max(worst, abs(code))
+    return worst if stopping else 1
+
+
+# --- one process ---
+
+
+def _run(config: Config, sockets: list[socket.socket], url: str, secret: str, api_key: str) -> int:
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        return runner.run(_serve(config, sockets, url, secret, api_key))
+
+
+async def _serve(config: Config, sockets: list[socket.socket], url: str, secret: str, api_key: str) -> int:
+    services = build(config, redis_url=url, secret=secret, api_key=api_key)
+    stop = asyncio.Event()
+    _on_signals(stop)
+    tasks = _start(services)
+    server = HTTPServer(
+        make_app(services), max_body_size=MAX_EVENT_BODY_BYTES, max_buffer_size=2 * MAX_EVENT_BODY_BYTES
+    )
+    server.add_sockets(sockets)
+    _say_hello(config, sockets, services)
+    stopped = asyncio.create_task(stop.wait(), name="signal")
+    try:
+        done, _ = await asyncio.wait({stopped, *tasks}, return_when=asyncio.FIRST_COMPLETED)
+        failed = done - {stopped}
+        if failed:
+            for task in failed:
+                log.critical("%s ended, and so does this process", task.get_name(), exc_info=task.exception())
+            return 1
+        await _drain(services, server)
+        return 0
+    finally:
+        for task in (stopped, *tasks):
+            task.cancel()
+        await asyncio.gather(stopped, *tasks, return_exceptions=True)
+
+
+def _start(services: Services) -> set["asyncio.Task[None]"]:
+    """The background tasks. None of them ever ends by itself; if one does, the process must."""
+    parts = {
+        "store": services.store.run(),
+        "leases": services.leases.run(),
+        "listener": services.listener.run(),
+        "watch": services.watch.run(),
+        "presence": services.presence.run(),
+        "janitor": services.janitor.run(),
+        "hub": services.hub.run(),
+        "verifier": services.verifier.run(),
+    }
+    if services.config.is_demo:
+        parts["demo"] = _prepare_demo(services)
+    return {asyncio.create_task(part, name=f"the {name}") for name, part in parts.items()}
+
+
+async def _prepare_demo(services: Services) -> None:
+    """Make the demo's events as soon as the store is there."""
+    while True:
+        try:
+            await services.events.create_demo_events()
+            break
+        except Unavailable:
+            await asyncio.sleep(1)
+    await asyncio.Event().wait()
+
+
+def _on_signals(stop: asyncio.Event) -> None:
+    loop = asyncio.get_running_loop()
+
+    def asked() -> None:
+        if stop.is_set():
+            log.warning("asked twice: going at once")
+            os._exit(1)
+        stop.set()
+
+    for signum in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(signum, asked)
+
+
+def _say_hello(config: Config, sockets: list[socket.socket], services: Services) -> None:
+    host, port = sockets[0].getsockname()[:2]
+    log.info("server %s listens on http://%s:%d", services.leases.instance, host, port)
+    if config.is_demo:
+        log.warning("DEMO MODE: everyone may sign in under any name; never run it for a real sale")
+        if not config.api_key:
+            log.info("the API key of this demo: %s", services.api_key)
+
+
+async def _drain(services: Services, server: HTTPServer) -> None:
+    """Leave well: take nobody in, spread the reconnects, unmap the sockets, give the lease up."""
+    hub = services.hub
+    hub.draining = True  # /readyz says 503 from here on, and no upgrade is accepted
+    seconds = services.config.drain_seconds
+    log.info("leaving: %d connections are sent elsewhere over %g s", len(hub.connections), seconds)
+    loop = asyncio.get_running_loop()
+    end = loop.time() + seconds
+    spread = max(0.0, seconds - GOODBYE_SECONDS)
+    for connection in list(hub.sockets):
+        delay = random.uniform(0, spread)
+        connection.send(Reconnect(reason="shutdown", delay_ms=int(delay * 1000)))
+        loop.call_later(delay, connection.close, Close.RESTART, "restart")
+    while hub.sockets and loop.time() < end:
+        await asyncio.sleep(0.05)
+    for connection in list(hub.sockets):
+        connection.cut(Close.RESTART, "restart")
+    server.stop()
+    try:
+        async with asyncio.timeout(GOODBYE_SECONDS):
+            await services.janitor.settled()
+            await services.leases.release()
+    except TimeoutError:
+        log.warning("the store did not take our leave; the others will sweep this server")
+    log.info("left")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

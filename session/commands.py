@@ -1,0 +1,244 @@
+"""The one table: command -> what it does -> its answer. Commands of a connection run in order."""
+
+import asyncio
+import secrets
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from msgspec import UNSET, UnsetType
+
+from session.config import Config
+from session.connection import Connection
+from session.entrance import Entrance, fence
+from session.hub import Hub, Room
+from session.listener import Admission, Entered, Listener
+from session.manager import Gone, SessionManager
+from session.metrics import Metrics
+from session.presence import Presence
+from session.protocol import (
+    AnyCommand,
+    Auth,
+    Code,
+    CommandId,
+    EventJoined,
+    EventLeft,
+    JoinEvent,
+    JoinRoom,
+    LeaveEvent,
+    LeaveRoom,
+    Ping,
+    Pong,
+    Publish,
+    Published,
+    Refused,
+    RoomJoined,
+    RoomLeft,
+    SessionUpdated,
+    Since,
+    UpdateSession,
+)
+from session.recovery import Position
+from session.rooms import Rooms
+from session.store import Store
+
+Handler = Callable[[Connection, Any, CommandId | UnsetType], Awaitable[None]]
+OWN_COMMANDS = {"event": "join-event", "queue": "join-queue", "seats": "join-seats", "user": "connecting"}
+"""Namespaces that ``join-room`` is not for, and what joins them."""
+
+
+class Commands:
+    """Runs the commands of signed-in connections."""
+
+    def __init__(
+        self, *, config: Config, metrics: Metrics, store: Store, manager: SessionManager, rooms: Rooms,
+        hub: Hub, listener: Listener, entrance: Entrance, presence: Presence,
+    ) -> None:  # fmt: skip
+        self._config = config
+        self._metrics = metrics
+        self._store = store
+        self._manager = manager
+        self._rooms = rooms
+        self._hub = hub
+        self._listener = listener
+        self._entrance = entrance
+        self._presence = presence
+        self._table: dict[type, Handler] = {
+            Auth: self._auth,
+            Ping: self._ping,
+            JoinEvent: self._join_event,
+            LeaveEvent: self._leave_event,
+            JoinRoom: self._join_room,
+            LeaveRoom: self._leave_room,
+            Publish: self._publish,
+            UpdateSession: self._update_session,
+        }
+
+    async def run(self, connection: Connection, command: AnyCommand) -> None:
+        """Run one command and send its answer."""
+        name = command.__struct_config__.tag
+        command_id = UNSET if command.id is None else command.id
+        connection.touch()
+        try:
+            await self._table[type(command)](connection, command, command_id)
+        except Refused as refused:
+            self._metrics.commands.labels(name, refused.code.value).inc()
+            connection.send(refused.event(command_id))
+        except Gone:
+            self._metrics.commands.labels(name, "gone").inc()
+        else:
+            self._metrics.commands.labels(name, "ok").inc()
+
+    # --- rooms ---
+
+    async def _join_event(
+        self, connection: Connection, command: JoinEvent, cid: CommandId | UnsetType
+    ) -> None:
+        event_id = str(command.event_id)
+        name = f"event:{event_id}"
+        leaves = None if connection.event_id in (None, event_id) else f"event:{connection.event_id}"
+        self._check_room_limit(connection, name, leaves)
+        admission, *_ = await asyncio.gather(
+            self._listener.admit(name, _position(command.since)),
+            self._presence.learn(event_id),
+            self._entrance.attached(
+                connection,
+                lambda: self._manager.update(
+                    connection.user_id, {"event_id": event_id}, by=fence(connection)
+                ),
+            ),
+        )
+        if leaves in connection.rooms:
+            connection.rooms[leaves].leave(connection)
+        connection.event_id = event_id
+        entered = self._enter(connection, name, admission, command.since)
+        recovered = _recovery(entered, command.since)
+        connection.send(
+            EventJoined(
+                id=cid,
+                event_id=event_id,
+                room=name,
+                epoch=entered.epoch,
+                offset=entered.offset,
+                user_count=self._presence.total(admission.room),
+                recovered=recovered[0],
+                missed=recovered[1],
+            )
+        )
+
+    async def _leave_event(
+        self, connection: Connection, command: LeaveEvent, cid: CommandId | UnsetType
+    ) -> None:
+        event_id = str(command.event_id)
+        room = self._joined(connection, f"event:{event_id}")
+        await self._entrance.attached(
+            connection,
+            lambda: self._manager.clear(connection.user_id, "event_id", event_id, by=fence(connection)),
+        )
+        room.leave(connection)
+        if connection.event_id == event_id:
+            connection.event_id = None
+        connection.send(EventLeft(id=cid, event_id=event_id))
+
+    async def _join_room(self, connection: Connection, command: JoinRoom, cid: CommandId | UnsetType) -> None:
+        name = command.room
+        self._check_free(name)
+        if connection.identity is None or not connection.identity.may_join(name):
+            raise Refused(Code.FORBIDDEN, f"the token does not open {name}")
+        self._check_room_limit(connection, name)
+        admission, _ = await asyncio.gather(
+            self._listener.admit(name, _position(command.since)),
+            self._entrance.attached(
+                connection,
+                lambda: self._manager.update(connection.user_id, {}, join=[name], by=fence(connection)),
+            ),
+        )
+        connection.free_rooms.add(name)
+        entered = self._enter(connection, name, admission, command.since)
+        recovered = _recovery(entered, command.since)
+        connection.send(
+            RoomJoined(
+                id=cid,
+                room=name,
+                epoch=entered.epoch,
+                offset=entered.offset,
+                recovered=recovered[0],
+                missed=recovered[1],
+            )
+        )
+
+    async def _leave_room(
+        self, connection: Connection, command: LeaveRoom, cid: CommandId | UnsetType
+    ) -> None:
+        name = command.room
+        self._check_free(name)
+        room = self._joined(connection, name)
+        await self._entrance.attached(
+            connection,
+            lambda: self._manager.update(connection.user_id, {}, leave=[name], by=fence(connection)),
+        )
+        room.leave(connection)
+        connection.free_rooms.discard(name)
+        connection.send(RoomLeft(id=cid, room=name))
+
+    def _enter(self, connection: Connection, name: str, admission: Admission, since: Since | None) -> Entered:
+        """Come in; who is in already and names no position stays where it is."""
+        room = connection.rooms.get(name)
+        if room is not None and since is None:
+            return Entered(*room.position_of(connection), recovered=False, missed=0)
+        return self._listener.enter(connection, admission)
+
+    @staticmethod
+    def _joined(connection: Connection, name: str) -> Room:
+        room = connection.rooms.get(name)
+        if room is None:
+            raise Refused(Code.NOT_JOINED, f"{name} is not joined on this connection")
+        return room
+
+    @staticmethod
+    def _check_free(name: str) -> None:
+        namespace = name.partition(":")[0]
+        if namespace in OWN_COMMANDS:
+            raise Refused(Code.FORBIDDEN, f"{namespace}: rooms are joined by {OWN_COMMANDS[namespace]}")
+
+    def _check_room_limit(self, connection: Connection, name: str, leaves: str | None = None) -> None:
+        # the user's own room does not count, and neither does one that is left for the new one
+        joined = connection.rooms.keys() - {f"user:{connection.user_id}", leaves or ""}
+        if name not in joined and len(joined) >= self._config.max_rooms:
+            raise Refused(Code.TOO_MANY_ROOMS, f"a connection has at most {self._config.max_rooms} rooms")
+
+    # --- messages, session, the rest ---
+
+    async def _publish(self, connection: Connection, command: Publish, cid: CommandId | UnsetType) -> None:
+        name = command.room
+        if connection.identity is None or not connection.identity.may_publish(name):
+            raise Refused(Code.FORBIDDEN, f"the token does not let publish to {name}")
+        # a key is the user's own: another user's same key is another message
+        request_id = f"u:{connection.user_id}:{command.key}" if command.key else f"r:{secrets.token_hex(8)}"
+        room = self._hub.rooms.get(name)
+        seen = room.log.position if room is not None and room.opened.done() else None
+        published = await self._rooms.publish(name, bytes(command.data), request_id=request_id, seen=seen)
+        connection.send(Published(id=cid, room=name, epoch=published.epoch, offset=published.offset))
+
+    async def _update_session(
+        self, connection: Connection, command: UpdateSession, cid: CommandId | UnsetType
+    ) -> None:
+        whole = await self._entrance.attached(
+            connection,
+            lambda: self._manager.update_data(connection.user_id, command.data, by=fence(connection)),
+        )
+        connection.send(SessionUpdated(id=cid, data=whole))
+
+    async def _ping(self, connection: Connection, command: Ping, cid: CommandId | UnsetType) -> None:
+        connection.send(Pong(id=cid, t=command.t, server_time=self._store.clock.now_ms()))
+
+    async def _auth(self, connection: Connection, command: Auth, cid: CommandId | UnsetType) -> None:
+        await self._entrance.renew(connection, command.token, cid)
+
+
+def _position(since: Since | None) -> Position | None:
+    return None if since is None else Position(since.epoch, since.offset)
+
+
+def _recovery(entered: Entered, since: Since | None) -> tuple[bool | UnsetType, int | UnsetType]:
+    """What a join's answer says of recovery: nothing, where no position was given."""
+    return (UNSET, UNSET) if since is None else (entered.recovered, entered.missed)

@@ -1,0 +1,301 @@
+"""Connecting and coming back: token, attach, `connected`, `session-restored`, and then what was missed.
+
+At most two waits for the store in a row: the user's script, then everything about the rooms at once.
+Authentication comes first; a stored session never stands in for a token.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from typing import TypeVar
+
+from msgspec import UNSET, UnsetType
+from session.tokens import Identity, Verifier
+
+from session.config import Config
+from session.connection import Connection
+from session.hub import Hub, State
+from session.janitor import Janitor, plan_renewal
+from session.leases import Leases
+from session.listener import Admission, Listener
+from session.manager import Attached, Fence, Forgotten, Gone, SessionManager, new_socket_id
+from session.metrics import Metrics
+from session.protocol import (
+    Authenticated,
+    Close,
+    Code,
+    CommandId,
+    Connected,
+    Refused,
+    RestoredRoom,
+    RoomPosition,
+    SessionRestored,
+    Since,
+)
+from session.recovery import Position
+from session.store import Store, Unavailable
+
+log = logging.getLogger(__name__)
+T = TypeVar("T")
+
+EVENT_PREFIX = "event:"
+
+
+class Entrance:
+    """Lets connections in, restores them, and attaches them again when the store lost them."""
+
+    def __init__(
+        self, *, config: Config, metrics: Metrics, store: Store, verifier: Verifier, manager: SessionManager,
+        hub: Hub, listener: Listener, leases: Leases, janitor: Janitor,
+    ) -> None:  # fmt: skip
+        self._config = config
+        self._metrics = metrics
+        self._store = store
+        self._verifier = verifier
+        self._manager = manager
+        self._hub = hub
+        self._listener = listener
+        self._leases = leases
+        self._janitor = janitor
+
+    # --- the token ---
+
+    async def sign_in(
+        self,
+        connection: Connection,
+        token: str,
+        resume: Mapping[str, Since] | None = None,
+        replaces: str = "",
+        command_id: CommandId | UnsetType = UNSET,
+    ) -> None:
+        """Let a connection in, or refuse and close it. Raises nothing that a client can cause."""
+        started = time.monotonic()
+        try:
+            identity = await self._verifier.verify(token)
+            attached = await self._attach(connection, identity, replaces)
+        except Unavailable as error:
+            self.turn_away(connection, error, command_id)
+            return
+        except Refused as refused:
+            self.refuse(connection, refused, command_id)
+            return
+        if attached is None:
+            return
+        try:
+            await self._restore(connection, attached, resume, command_id)
+        except Unavailable as error:
+            self.turn_away(connection, error)
+        else:
+            self._metrics.restore_seconds.observe(time.monotonic() - started)
+
+    async def renew(self, connection: Connection, token: str, command_id: CommandId | UnsetType) -> None:
+        """Take a new token on an open connection; another user's, or a bad one, closes it."""
+        try:
+            identity = await self._verifier.verify(token)
+            if identity.user_id != connection.user_id:
+                raise Refused(Code.USER_MISMATCH, "the token names another user")
+            # a revoked sign-in may not come back by this door either
+            if not (await self._manager.check(identity.user_id)).revoked.isdisjoint(identity.marks):
+                raise Refused(Code.TOKEN_REVOKED, "this sign-in has ended")
+        except Unavailable as error:
+            connection.send(error.event(command_id))
+        except Refused as refused:
+            self.refuse(connection, refused, command_id)
+        else:
+            connection.sign_in(identity)
+            connection.send(Authenticated(id=command_id, token_expires_at=identity.expires_at * 1000))
+
+    def refuse(
+        self, connection: Connection, refused: Refused, command_id: CommandId | UnsetType = UNSET
+    ) -> None:
+        """Say why, and close with 3000 and the same word."""
+        self._metrics.refused.labels(refused.code.value).inc()
+        connection.send(refused.event(command_id))
+        connection.close(Close.UNAUTHORIZED, refused.code.value)
+
+    def turn_away(
+        self, connection: Connection, error: Refused, command_id: CommandId | UnsetType = UNSET
+    ) -> None:
+        """The store is away, or this server full: come back later."""
+        self._metrics.refused.labels(error.code.value).inc()
+        connection.send(error.event(command_id))
+        connection.close(Close.TRY_LATER, error.code.value)
+
+    # --- attaching ---
+
+    async def _attach(self, connection: Connection, identity: Identity, replaces: str) -> Attached | None:
+        """The first wait; None where the peer has gone meanwhile. The room of the user is opened before
+        the script is sent, so that nothing published after it is missed."""
+        socket_id = new_socket_id(identity.user_id)
+        room = self._listener.room(f"user:{identity.user_id}")
+        try:
+            attached = await self._manager.attach(
+                identity.user_id, socket_id, marks=identity.marks, replaces=replaces
+            )
+        except Unavailable:
+            # it may have run all the same
+            self._janitor.detach_later(identity.user_id, socket_id)
+            raise
+        if not connection.is_open:
+            self._janitor.detach_later(identity.user_id, socket_id)
+            return None
+        self._listener.begin(room, attached.user_room, attached.chain)
+        if room.state is State.REPAIRING:
+            self._listener.repair(room, "attach")
+        connection.socket_id = socket_id
+        connection.attached_at = attached.order
+        connection.sign_in(identity)
+        plan_renewal(connection, time.monotonic())
+        self._hub.add(connection)
+        self._metrics.opened.inc()
+        return attached
+
+    async def reattach(self, connection: Connection) -> None:
+        """Attach a connection again that the store has lost, with the rooms that this server knows of;
+        close it where it was removed.
+
+        Raises:
+            Unavailable: the store did not answer in time.
+        """
+        if connection.identity is None or not connection.is_open:
+            return
+        user_id = connection.user_id
+        try:
+            attached = await self._manager.attach(
+                user_id, connection.socket_id, marks=connection.identity.marks, order=connection.attached_at
+            )
+        except Gone as gone:
+            self.removed(connection, gone)
+            return
+        except Refused as refused:
+            if isinstance(refused, Unavailable):
+                raise
+            self.refuse(connection, refused)
+            return
+        connection.attached_at = attached.order
+        if not attached.session.exists and (connection.event_id or connection.free_rooms):
+            fields = {"event_id": connection.event_id} if connection.event_id else {}
+            await self._manager.update(user_id, fields, join=connection.free_rooms, by=fence(connection))
+
+    def removed(self, connection: Connection, gone: Gone) -> None:
+        """Close a connection that was removed from its user's."""
+        if connection.attached_at <= gone.kicked_at:
+            connection.close(Close.REMOVED, "removed")
+        else:
+            connection.close(Close.REPLACED, "replaced")
+
+    async def attached(self, connection: Connection, change: Callable[[], Awaitable[T]]) -> T:
+        """Do something that demands that the connection is attached; once again if the store lost it.
+
+        Raises:
+            Unavailable: the store did not answer in time.
+            Refused: as ``change`` does.
+            Gone: the connection was removed, and has been closed.
+        """
+        try:
+            return await change()
+        except Forgotten:
+            await self.reattach(connection)
+        except Gone as gone:
+            self.removed(connection, gone)
+            raise
+        try:
+            return await change()
+        except Forgotten:
+            raise Unavailable("none") from None
+
+    # --- restoring ---
+
+    async def _restore(
+        self,
+        connection: Connection,
+        attached: Attached,
+        resume: Mapping[str, Since] | None,
+        command_id: CommandId | UnsetType,
+    ) -> None:
+        mine = f"user:{connection.user_id}"
+        room = self._hub.rooms[mine]
+        position = room.log.position
+        self._greet(connection, mine, position, command_id)
+        if not attached.session.exists and resume is None:
+            self._listener.enter(connection, Admission(room, position, None))
+            return
+        self._metrics.reconnects.inc()
+        wanted = self._wanted(attached, resume)
+        wanted = {mine: wanted.pop(mine, None)} | wanted
+        refused = self._refusals(connection, wanted)
+        names = [name for name in wanted if name not in refused]
+        admissions = await asyncio.gather(*(self._listener.admit(name, wanted[name]) for name in names))
+        # one tick for all rooms: verdicts, answer, and nothing of a room before it
+        rooms = [self._rejoin(connection, admission, position) for admission in admissions]
+        rooms += [RestoredRoom(room=name, error=why) for name, why in refused.items()]
+        self._metrics.restores.labels("refused").inc(len(refused))
+        connection.send(SessionRestored(session=attached.session.state, rooms=rooms))
+
+    def _rejoin(self, connection: Connection, admission: Admission, told: Position) -> RestoredRoom:
+        """Bring a room back; ``told`` is where `connected` said that the user's own room is."""
+        name = admission.room.name
+        if name.startswith("user:") and admission.since is None:
+            # what came since `connected` follows, though nothing of the past was recovered
+            self._listener.enter(connection, Admission(admission.room, told, None))
+            return RestoredRoom(room=name, epoch=told.epoch, offset=told.offset, recovered=False, missed=0)
+        entered = self._listener.enter(connection, admission)
+        self._metrics.restores.labels("recovered" if entered.recovered else "reset").inc()
+        if name.startswith(EVENT_PREFIX):
+            connection.event_id = name.removeprefix(EVENT_PREFIX)
+        elif not name.startswith("user:"):
+            connection.free_rooms.add(name)
+        return RestoredRoom(
+            room=name,
+            epoch=entered.epoch,
+            offset=entered.offset,
+            recovered=entered.recovered,
+            missed=entered.missed,
+        )
+
+    def _greet(
+        self, connection: Connection, room: str, position: Position, command_id: CommandId | UnsetType
+    ) -> None:
+        assert connection.identity is not None  # noqa: S101 - attached
+        connection.send(
+            Connected(
+                id=command_id,
+                socket_id=connection.socket_id,
+                user_id=connection.user_id,
+                role=connection.identity.role,
+                instance=self._leases.instance,
+                server_time=self._store.clock.now_ms(),
+                token_expires_at=connection.identity.expires_at * 1000,
+                ping_interval_ms=int(self._config.ping_interval * 1000),
+                user_room=RoomPosition(room=room, epoch=position.epoch, offset=position.offset),
+            )
+        )
+
+    @staticmethod
+    def _wanted(attached: Attached, resume: Mapping[str, Since] | None) -> dict[str, Position | None]:
+        """The rooms to rejoin: those that the client names, or else those of the stored session."""
+        if resume is None:
+            return dict.fromkeys(attached.session.rooms_to_rejoin)
+        return {name: Position(since.epoch, since.offset) for name, since in resume.items()}
+
+    def _refusals(self, connection: Connection, wanted: Iterable[str]) -> dict[str, str]:
+        """The rooms that are not rejoined, and why."""
+        assert connection.identity is not None  # noqa: S101 - attached
+        refused: dict[str, str] = {}
+        taken = 0
+        for name in wanted:
+            if name == f"user:{connection.user_id}":
+                continue
+            if not connection.identity.may_join(name):
+                refused[name] = Code.FORBIDDEN.value
+            elif taken == self._config.max_rooms:
+                refused[name] = Code.TOO_MANY_ROOMS.value
+            else:
+                taken += 1
+        return refused
+
+
+def fence(connection: Connection) -> Fence:
+    """The mark of a connection in the store, which scripts that change its session demand."""
+    return Fence(connection.socket_id, connection.attached_at)
