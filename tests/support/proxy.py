@@ -1,0 +1,132 @@
+"""A TCP proxy on loopback whose lines can be cut, stalled and mended: the network, at its worst.
+
+It runs in a thread with a loop of its own, so a test may block while bytes flow.
+"""
+
+import asyncio
+import contextlib
+import socket
+import struct
+import threading
+from collections.abc import Callable, Coroutine
+from types import TracebackType
+from typing import Any, Self
+
+from tests.support.ports import free_port
+
+CHUNK = 65536
+
+
+class Proxy:
+    """Forwards ``127.0.0.1:port`` to a target port."""
+
+    def __init__(self, target_port: int) -> None:
+        self.port = free_port()
+        self._target_port = target_port
+        self._lines: set[tuple[asyncio.StreamWriter, asyncio.StreamWriter]] = set()
+        self._accepts = True
+        self._loop = asyncio.new_event_loop()
+        self._flows = asyncio.Event()
+        self._flows.set()
+        self._thread = threading.Thread(target=self._loop.run_forever, name="proxy", daemon=True)
+        self._thread.start()
+        self._server = self._do(asyncio.start_server(self._serve, "127.0.0.1", self.port))
+
+    def cut(self) -> None:
+        """Reset every line, and every new one, until `mend`."""
+        self._soon(self._cut, False)
+
+    def blink(self) -> None:
+        """Reset every line; new ones work."""
+        self._soon(self._cut, True)
+
+    def stall(self) -> None:
+        """Let nothing through in either direction, and say nothing of it, until `mend`."""
+        self._soon(self._flows.clear)
+
+    def mend(self) -> None:
+        """Accept again, and let through what was held back."""
+
+        def _mend() -> None:
+            self._accepts = True
+            self._flows.set()
+
+        self._soon(_mend)
+
+    def stop(self) -> None:
+        self._soon(self._end)
+        self._thread.join(5)
+        self._loop.close()
+
+    def _end(self) -> None:
+        self._server.close()
+        self._cut(False)
+        for task in asyncio.all_tasks(self._loop):
+            task.cancel()
+        # the second turn is after the cancelled tasks have ended
+        self._loop.call_soon(self._loop.call_soon, self._loop.stop)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    def _do(self, work: Coroutine[Any, Any, Any]) -> Any:
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result(5)
+
+    def _soon(self, what: Callable[..., Any], *args: Any) -> None:
+        done = threading.Event()
+
+        def _run() -> None:
+            try:
+                what(*args)
+            finally:
+                done.set()
+
+        self._loop.call_soon_threadsafe(_run)
+        assert done.wait(5)
+
+    def _cut(self, accepts: bool) -> None:
+        self._accepts = accepts
+        for line in self._lines:
+            for end in line:
+                _reset(end)
+        self._lines.clear()
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if not self._accepts:
+            _reset(writer)
+            return
+        try:
+            far_reader, far_writer = await asyncio.open_connection("127.0.0.1", self._target_port)
+        except OSError:
+            _reset(writer)
+            return
+        line = (writer, far_writer)
+        self._lines.add(line)
+        try:
+            await asyncio.gather(self._pump(reader, far_writer), self._pump(far_reader, writer))
+        finally:
+            self._lines.discard(line)
+            for end in line:
+                end.close()
+
+    async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(OSError):
+            while data := await reader.read(CHUNK):
+                await self._flows.wait()
+                writer.write(data)
+                await writer.drain()
+            await self._flows.wait()
+        writer.close()
+
+
+def _reset(writer: asyncio.StreamWriter) -> None:
+    """End a line with RST instead of a goodbye."""
+    sock = writer.get_extra_info("socket")
+    with contextlib.suppress(OSError):
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    writer.transport.abort()

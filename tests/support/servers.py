@@ -1,0 +1,127 @@
+"""The real server as a process of its own."""
+
+import http.client
+import os
+import re
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+from tests.support.ports import free_port
+from tests.support.tokens import API_KEY, SECRET
+from tests.support.waiting import wait_until
+
+ROOT = Path(__file__).parents[2]
+READ_FROM_ENVIRONMENT = re.compile(r"KEEPSEAT_|REDIS_|JWT_SECRET$|PORT$")
+
+
+def clean_environment(**extra: str) -> dict[str, str]:
+    """The environment without what would be taken for an option."""
+    return {k: v for k, v in os.environ.items() if not READ_FROM_ENVIRONMENT.match(k)} | extra
+
+
+class ServerProcess:
+    """``server.py`` with the tests' secret and API key; ``options`` are command-line options.
+
+    It keeps its port when it is started again. ``log`` is where its output goes.
+    """
+
+    def __init__(self, log: Path, **options: str | float) -> None:
+        self.port = int(options.pop("port", 0)) or free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+        self.ws_url = f"ws://127.0.0.1:{self.port}/ws"
+        self._log = log
+        options = {"jwt_secret": SECRET, "api_key": API_KEY, **options}
+        words = [f"--{name.replace('_', '-')}={value}" for name, value in options.items() if value != ""]
+        self._command = [sys.executable, "server.py", f"--port={self.port}", *words]
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        """Start it, again after `kill` or `terminate`; does not wait."""
+        with self._log.open("ab") as log:
+            self._process = subprocess.Popen(
+                self._command,
+                cwd=ROOT,
+                env=clean_environment(),
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+            )
+
+    def wait_ready(self, timeout: float = 15.0) -> None:
+        """Wait until it says that it is ready for traffic."""
+        wait_until(self._is_ready, f"{self.url} is ready", timeout)
+
+    def _is_ready(self) -> bool:
+        assert self.is_running, f"the server ended:\n{self.output}"
+        return self.ready_status() == 200
+
+    def ready_status(self) -> int:
+        """The status of ``/readyz``; 0 where nobody answers."""
+        try:
+            return self.get("/readyz")[0]
+        except OSError:
+            return 0
+
+    def get(self, path: str, headers: dict[str, str] | None = None) -> tuple[int, str]:
+        """Status and text of an HTTP GET."""
+        line = http.client.HTTPConnection("127.0.0.1", self.port, timeout=5)
+        try:
+            line.request("GET", path, headers=headers or {})
+            answer = line.getresponse()
+            return answer.status, answer.read().decode()
+        finally:
+            line.close()
+
+    def metrics(self) -> dict[str, float]:
+        """All metrics: ``keepseat_connections``, ``keepseat_refusals_total{reason="token_expired"}`` …"""
+        status, text = self.get("/metrics")
+        assert status == 200, text
+        pairs = (line.rpartition(" ") for line in text.splitlines() if line and not line.startswith("#"))
+        return {name: float(value) for name, _, value in pairs}
+
+    def metric(self, name: str) -> float:
+        """One metric; 0 where it has not been counted yet."""
+        return self.metrics().get(name, 0.0)
+
+    def wait_metric(self, name: str, value: float, timeout: float = 10.0) -> None:
+        """Wait until a metric has this value."""
+        wait_until(lambda: self.metric(name) == value, f"{name} is {value:g}", timeout)
+
+    @property
+    def is_running(self) -> bool:
+        return self._process is not None and self._process.poll() is None
+
+    @property
+    def pid(self) -> int:
+        assert self._process is not None
+        return self._process.pid
+
+    @property
+    def output(self) -> str:
+        """All that it wrote to stdout and stderr, over all its starts."""
+        return self._log.read_text() if self._log.exists() else ""
+
+    def kill(self) -> None:
+        """``kill -9``: no goodbye to anybody."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait(10)
+
+    def terminate(self, timeout: float = 30.0) -> int:
+        """SIGTERM, as a deploy does; waits for the drain and returns the exit status."""
+        assert self._process is not None
+        self._process.terminate()
+        return self._process.wait(timeout)
+
+    def signal(self, number: signal.Signals) -> None:
+        assert self._process is not None
+        self._process.send_signal(number)
+
+    def freeze(self) -> None:
+        """Stop its time: sockets stay open, nothing is answered."""
+        self.signal(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        self.signal(signal.SIGCONT)

