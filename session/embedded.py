@@ -63,7 +63,7 @@ class Embedded:
         self._folder = folder
         self._lock = lock
         self._owner = os.getpid()
-        self._process: subprocess.Popen[bytes] | None = None
+        self._child: int | None = None
         self.url = ""
         """A ``unix://`` URL."""
 
@@ -81,7 +81,7 @@ class Embedded:
                     os.close(held)
                     raise ConfigError(f"the embedded Valkey did not start: {_last_words(self._folder)}")
                 self._reap()
-                self._process = _spawn(self._folder, held)
+                self._child = _spawn(self._folder, held)
                 spawned = True
             running = _read(self._folder)
             answer = _ask(running.socket, b"PING") if running else b""
@@ -96,8 +96,11 @@ class Embedded:
             time.sleep(PAUSE_SECONDS)
 
     def _reap(self) -> None:
-        if self._process:
-            self._process.wait(STOP_SECONDS)
+        """Take note of our own one's end; the lock has told that it is over."""
+        if self._child is not None:
+            with contextlib.suppress(ChildProcessError):  # someone waited for all children
+                os.waitpid(self._child, 0)
+            self._child = None
 
     def stop(self) -> None:
         """Give the share back; where it was the last one, shut the Valkey down and wait until it is gone.
@@ -110,9 +113,9 @@ class Embedded:
             # where others are left this fails, and gives up the shared lock: both are what is wanted
             with contextlib.suppress(BlockingIOError):
                 fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                if self.url or self._process:  # one that never answered and is not ours is left as it is
+                if self.url or self._child:  # one that never answered and is not ours is left as it is
                     _shut_down(self._folder)
-                self._reap()
+                    self._reap()
         finally:
             os.close(self._lock)
             self._lock = -1
@@ -203,7 +206,7 @@ def _binary() -> str:
         raise ConfigError("there is no embedded Valkey for this platform: set --redis-url") from None
 
 
-def _spawn(folder: Path, held: int) -> subprocess.Popen[bytes]:
+def _spawn(folder: Path, held: int) -> int:
     """Start a Valkey that holds the lock ``held``, in a session of its own: Ctrl-C is not for it."""
     try:
         binary = _binary()
@@ -220,10 +223,11 @@ def _spawn(folder: Path, held: int) -> subprocess.Popen[bytes]:
             )  # fmt: skip
         os.truncate(held, 0)
         os.write(held, f"{process.pid} {path}".encode())
+        process.returncode = 0  # it may outlive us, which is no mistake that Popen should warn of
     except OSError as error:
         raise ConfigError(f"the embedded Valkey did not start: {error}") from None
     else:
-        return process
+        return process.pid
     finally:
         os.close(held)
 
