@@ -1,0 +1,97 @@
+/** Commands that wait for their answer: each has an id, a deadline, and is sent again on the next line. */
+
+/** @import { Frame } from './types.js' */
+
+/** Fewer than the commands that a server takes at once (40), so that all may be sent on one new line. */
+const MAX_WAITING = 30;
+/** The server closes a line for a larger frame (1009), so such a frame must not leave. */
+const MAX_FRAME_BYTES = 65_536;
+
+/** A command that did not succeed. `code` is the server's code word, or one of this client's. */
+export class CommandError extends Error {
+  /**
+   * @param {string} code
+   * @param {string} message
+   * @param {{ retryable?: boolean, details?: any }} [more]
+   */
+  constructor(code, message, { retryable = false, details } = {}) {
+    super(message);
+    this.name = 'CommandError';
+    this.code = code;
+    this.retryable = retryable;
+    this.details = details;
+  }
+}
+
+/** @typedef {{ text: string, resolve: (answer: any) => void, reject: (error: CommandError) => void,
+ *   timer?: ReturnType<typeof setTimeout> }} Waiting */
+
+export class Commands {
+  /** @type {Map<number, Waiting>} in the order given */
+  #waiting = new Map();
+  #lastId = 0;
+
+  /**
+   * @param {Frame} command
+   * @param {number} timeoutMs `Infinity`: as long as it takes
+   * @param {(text: string) => void} send called now, where there is a line
+   * @returns {Promise<any>}
+   */
+  add(command, timeoutMs, send) {
+    const id = ++this.#lastId;
+    const text = JSON.stringify({ ...command, id });
+    if (new TextEncoder().encode(text).length > MAX_FRAME_BYTES) {
+      return Promise.reject(new CommandError('too_big', `a frame has at most ${MAX_FRAME_BYTES} bytes`));
+    }
+    if (this.#waiting.size >= MAX_WAITING) {
+      return Promise.reject(new CommandError('too_many_commands', `${MAX_WAITING} commands wait already`));
+    }
+    return new Promise((resolve, reject) => {
+      /** @type {Waiting} */
+      const waiting = { text, resolve, reject };
+      if (timeoutMs !== Infinity) waiting.timer = setTimeout(() => this.#expire(id), timeoutMs);
+      this.#waiting.set(id, waiting);
+      send(text);
+    });
+  }
+
+  /**
+   * Send all that wait, in order. Repeating is safe: joins and leaves name a state, a publication has its key.
+   *
+   * @param {(text: string) => void} send
+   */
+  resend(send) {
+    for (const { text } of this.#waiting.values()) send(text);
+  }
+
+  /** @param {Frame} frame an answer; where nobody waits for it any more, nothing happens */
+  settle(frame) {
+    const waiting = this.#take(/** @type {number} */ (frame.id));
+    if (!waiting) return;
+    const { type, code, message, retryable, details } = frame;
+    if (type === 'error') waiting.reject(new CommandError(code, message, { retryable, details }));
+    else waiting.resolve(frame);
+  }
+
+  /**
+   * @param {string} code
+   * @param {string} message
+   */
+  rejectAll(code, message) {
+    for (const id of [...this.#waiting.keys()]) this.#take(id)?.reject(new CommandError(code, message));
+  }
+
+  /** @param {number} id */
+  #expire(id) {
+    this.#take(id)?.reject(new CommandError('timeout', 'no answer came in time', { retryable: true }));
+  }
+
+  /** @param {number} id */
+  #take(id) {
+    const waiting = this.#waiting.get(id);
+    if (!waiting) return undefined;
+    this.#waiting.delete(id);
+    clearTimeout(waiting.timer);
+    return waiting;
+  }
+}

@@ -1,0 +1,129 @@
+/** Where this client is in each of its rooms, from the frames that tell of it; kept over a reload of the page. */
+
+import { judge } from './recovery.js';
+
+/** @import { Frame, Position, Resume, RoomReset, SessionRestored } from './types.js' */
+
+/** Storage is written at most this often while messages come in, and always when the page goes. */
+const SAVE_AFTER_MS = 1_000;
+
+export class Rooms {
+  /** @type {Map<string, Position>} */
+  #at;
+  #storage;
+  #key;
+  /** @type {ReturnType<typeof setTimeout> | undefined} */
+  #timer;
+
+  /**
+   * @param {Storage | null} storage
+   * @param {string} key
+   */
+  constructor(storage, key) {
+    this.#storage = storage;
+    this.#key = key;
+    this.#at = new Map(Object.entries(this.#load()));
+  }
+
+  get names() {
+    return [...this.#at.keys()];
+  }
+
+  /** @returns {Resume | undefined} nothing where nothing is known: then the server's session decides */
+  get resume() {
+    return this.#at.size ? Object.fromEntries(this.#at) : undefined;
+  }
+
+  /** @param {Position & { room: string }} told */
+  reset({ room, epoch, offset }) {
+    this.#at.set(room, { epoch, offset });
+    this.#saveSoon();
+  }
+
+  /** The room that is joined by itself. @param {Position & { room: string }} told */
+  begin(told) {
+    if (!this.#at.has(told.room)) this.reset(told);
+  }
+
+  /**
+   * Answers tell which rooms we are in, also when nobody waits for them any more.
+   *
+   * @param {Frame} answer
+   */
+  note({ type, room, eventId, epoch, offset, recovered, missed = 0 }) {
+    const [kind, did] = type.split('-');
+    room ??= `${kind}:${eventId}`;
+    if (did === 'left') this.#drop(room);
+    if (did !== 'joined') return;
+    // joining an event leaves the one before
+    if (kind === 'event') this.names.filter((n) => n !== room && n.startsWith('event:')).forEach((n) => this.#drop(n));
+    // a room that was joined already goes on where it is: messages may be under way
+    if (!this.#at.has(room) || recovered !== undefined) this.reset({ room, epoch, offset: offset - missed });
+  }
+
+  /**
+   * @param {SessionRestored} told
+   * @returns {RoomReset[]} the rooms whose position was too old to resume from
+   */
+  restore({ rooms }) {
+    /** @type {RoomReset[]} */
+    const resets = [];
+    for (const { room, epoch, offset, recovered, missed = 0, error } of rooms) {
+      if (error || epoch === undefined || offset === undefined) {
+        this.#drop(room);
+        continue;
+      }
+      if (!recovered && this.#at.has(room)) resets.push({ room, epoch, offset, cause: 'resume' });
+      this.reset({ room, epoch, offset: offset - missed });
+    }
+    return resets;
+  }
+
+  /**
+   * Judge a publication, and move on where it is the next one. Of a room that was left it counts as seen.
+   *
+   * @param {Frame} publication
+   */
+  advance({ room, epoch, offset }) {
+    const at = this.#at.get(room);
+    if (!at) return 'duplicate';
+    const verdict = judge(at, epoch ?? at.epoch, offset, epoch !== undefined);
+    if (verdict === 'deliver') this.reset({ room, epoch: epoch ?? at.epoch, offset });
+    return verdict;
+  }
+
+  save() {
+    clearTimeout(this.#timer);
+    this.#timer = undefined;
+    try {
+      this.#storage?.setItem(this.#key, JSON.stringify(this.resume ?? {}));
+    } catch {
+      // storage is full or forbidden: only a reload then misses what came before it
+    }
+  }
+
+  /** Know nothing any more, also after a reload. */
+  forget() {
+    this.#at.clear();
+    this.save();
+  }
+
+  /** @param {string} room */
+  #drop(room) {
+    this.#at.delete(room);
+    this.#saveSoon();
+  }
+
+  #saveSoon() {
+    this.#timer ??= setTimeout(() => this.save(), SAVE_AFTER_MS);
+  }
+
+  /** @returns {Resume} */
+  #load() {
+    try {
+      return JSON.parse(this.#storage?.getItem(this.#key) || '{}');
+    } catch {
+      return {};
+    }
+  }
+}
