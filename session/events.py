@@ -330,8 +330,8 @@ class Events:
             capacity=settings.capacity,
             admit_per_second=settings.admit_per_second,
             admission_seconds=settings.admission_seconds,
-            hold_seconds=hold,
-            max_hold_seconds=longest,
+            hold_seconds=_plain(hold),
+            max_hold_seconds=_plain(longest),
             max_seats=settings.max_seats or self._config.max_seats,
             seat_count=int(row.seat_count or 0),
             sections=Raw(row.sections) if row.sections else UNSET,
@@ -350,6 +350,11 @@ class Events:
         hold, longest = self._hold_times(settings)
         if longest < hold:
             raise Refused(Code.BAD_MESSAGE, f"maxHoldSeconds: must not be less than holdSeconds ({hold:g})")
+
+
+def _plain(seconds: float) -> int | float:
+    """``300`` rather than ``300.0``, for readers with whole numbers."""
+    return int(seconds) if seconds == int(seconds) else seconds
 
 
 def _row(values: Sequence[bytes | None]) -> _Row:
