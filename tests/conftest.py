@@ -106,22 +106,21 @@ def store_url(store_process: StoreProcess) -> str:
     return store_process.url
 
 
+Stores = Callable[[str], Awaitable[Store]]
+
+
 @pytest.fixture
-def stores(io_loop: IOLoop) -> Iterator[Callable[[str], Store]]:
-    """Makes a running `Store` for a URL; its lease lasts for the whole test."""
+def stores(io_loop: IOLoop) -> Iterator[Stores]:
+    """Makes a running `Store` for a URL: ``await stores(url)``; its lease lasts for the whole test."""
     tasks = []
 
-    def make(url: str) -> Store:
-        async def run() -> Store:
-            store = Store(url, Metrics())
-            tasks.append(asyncio.create_task(store.run()))
-            seconds, micros = await store.command("TIME")
-            now = int(seconds) * 1000 + int(micros) // 1000
-            store.clock.set(now, now + 86_400_000)
-            return store
-
-        made: Store = io_loop.run_sync(run, timeout=10)
-        return made
+    async def make(url: str) -> Store:
+        store = Store(url, Metrics())
+        tasks.append(asyncio.create_task(store.run()))
+        seconds, micros = await store.command("TIME")
+        now = int(seconds) * 1000 + int(micros) // 1000
+        store.clock.set(now, now + 86_400_000)
+        return store
 
     yield make
 
@@ -134,9 +133,27 @@ def stores(io_loop: IOLoop) -> Iterator[Callable[[str], Store]]:
 
 
 @pytest.fixture
-def store(stores: Callable[[str], Store], store_url: str) -> Store:
+def store(io_loop: IOLoop, stores: Stores, store_url: str) -> Store:
     """A running `Store` on each of the supported stores in turn."""
-    return stores(store_url)
+    made: Store = io_loop.run_sync(lambda: stores(store_url), timeout=10)
+    return made
+
+
+@pytest.fixture(params=["valkey", pytest.param("redis7", marks=pytest.mark.debian_redis)])
+def own_store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Callable[..., StoreProcess]]:
+    """Starts stores for this test alone, of each kind in turn: to be killed, frozen, replicated."""
+    binary = valkey_binary() if request.param == "valkey" else redis_binary()
+    if binary is None:
+        pytest.skip("needs Debian's redis-server")
+    made: list[StoreProcess] = []
+
+    def start(**options: str) -> StoreProcess:
+        made.append(StoreProcess(binary, tmp_path / f"store-{len(made)}", **options))
+        return made[-1]
+
+    yield start
+    for process in made:
+        process.kill()
 
 
 # --- servers and clients ---

@@ -31,7 +31,12 @@ class StoreProcess:
         """Blocking, for looking at the store from outside."""
         self.folder = folder
         self._command = [binary, "--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(folder)]
-        defaults = {"save": "", "appendonly": "no", "repl-diskless-sync-delay": "0"}
+        defaults = {
+            "save": "",
+            "appendonly": "no",
+            "repl-diskless-sync-delay": "0",
+            "enable-debug-command": "yes",  # turns the replication id
+        }
         for name, value in {**defaults, **{k.replace("_", "-"): v for k, v in options.items()}}.items():
             self._command += [f"--{name}", value]
         self._process: subprocess.Popen[bytes] | None = None
