@@ -115,6 +115,11 @@ class ServerProcess:
         self._process.terminate()
         return self._process.wait(timeout)
 
+    def wait(self, timeout: float = 15.0) -> int:
+        """Wait until it ends by itself; its exit status."""
+        assert self._process is not None
+        return self._process.wait(timeout)
+
     def signal(self, number: signal.Signals) -> None:
         assert self._process is not None
         self._process.send_signal(number)
