@@ -1,0 +1,107 @@
+"""What the code has, the docs have: options, metrics, codes, types, keys."""
+
+import inspect
+import re
+from collections.abc import Callable
+from dataclasses import fields
+from pathlib import Path
+
+import pytest
+from prometheus_client import Metric
+
+from session import keys
+from session.config import ALIASES, Config
+from session.metrics import Metrics
+from session.protocol import COMMAND_TYPES, Close, Code, Event
+
+DOCS = Path(__file__).parents[2] / "docs"
+
+KEYS_IN_DOCS: dict[str, list[str]] = {
+    "LEASES": ["{srv}leases"],
+    "EVENTS": ["{srv}events"],
+    "room": ["<tag>m:<room>", "<tag>h:<room>", "<tag>q:<room>", "{r:<room>}"],
+    "user": ["{u:xx}s:<user>", "{u:xx}d:<user>", "{u:xx}r:<user>", "{u:xx}x:<user>"],
+    "index": ["{u:xx}i:<instance>"],
+    "bucket_counter": ["{u:xx}n"],
+    "bucket_channel": ["{u:<xx>}"],
+    "family": ["{u:xx}f:<sign-in>"],
+    "canary": ["{srv}c:<instance>"],
+    "event": ["{e:<event>}cfg"],
+    "counts": ["{e:<event>}n"],
+    "bucket": [],
+}
+"""How ``docs/redis.md`` writes what a name of ``session/keys.py`` stands for."""
+
+
+def page(name: str) -> str:
+    """The text of a page; a page that is missing documents nothing."""
+    path = DOCS / f"{name}.md"
+    assert path.exists(), f"docs/{name}.md is missing"
+    return path.read_text()
+
+
+def code_words(text: str) -> set[str]:
+    """All that stands in backticks, and what that consists of."""
+    spans = re.findall(r"`([^`\n]+)`", text) + re.findall(r"```[^\n]*\n(.*?)```", text, re.DOTALL)
+    return {word for span in spans for word in re.findall(r"[\w-]+", span)} | set(spans)
+
+
+def missing(names: list[str] | set[str], text: str) -> list[str]:
+    words = code_words(text)
+    return sorted(name for name in names if name not in words)
+
+
+def test_every_option_is_documented() -> None:
+    """With its default, and the variables that it is also read from."""
+    text = page("configuration")
+    options = [f"--{f.name.replace('_', '-')}" for f in fields(Config)]
+    aliases = [variable for variables in ALIASES.values() for variable in variables]
+
+    assert [] == missing(options, text)
+    assert [] == missing([*aliases, "REDIS_HOST", "REDIS_PORT"], text)
+
+
+def test_no_option_is_documented_that_is_none() -> None:
+    """What was renamed or removed is so in the docs too."""
+    options = {f"--{f.name.replace('_', '-')}" for f in fields(Config)} | {"--help"}
+    rows = re.findall(r"^\|[^|\n]*", page("configuration"), re.MULTILINE)
+
+    assert set() == {word for row in rows for word in re.findall(r"`(--[a-z-]+)", row)} - options
+
+
+def test_every_metric_is_documented() -> None:
+    """By the name that Prometheus reads."""
+    metrics: list[Metric] = list(Metrics().registry.collect())
+    names = {m.name + ("_total" if m.type == "counter" else "") for m in metrics}
+    ours = {name for name in names if name.startswith("keepseat_")}
+
+    assert len(ours) > 10
+    assert [] == missing(ours, page("metrics"))
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        pytest.param([code.value for code in Code], id="error codes"),
+        pytest.param([str(int(code)) for code in Close], id="close codes"),
+        pytest.param(sorted(COMMAND_TYPES), id="commands"),
+        pytest.param([str(e.__struct_config__.tag) for e in Event.__subclasses__()], id="events"),
+    ],
+)
+def test_the_protocol_is_documented(names: list[str]) -> None:
+    """Every code and type that can be seen on the wire."""
+    assert [] == missing(names, page("protocol"))
+
+
+def test_every_key_is_documented() -> None:
+    """Whatever `session/keys.py` can name has a row in the docs."""
+    public: list[Callable[..., object] | str] = [
+        name
+        for name, value in vars(keys).items()
+        if (inspect.isfunction(value) and value.__module__ == keys.__name__)
+        or (isinstance(value, str) and not name.startswith("_"))
+    ]
+    text = page("redis")
+
+    assert KEYS_IN_DOCS.keys() == set(public)
+    assert [] == [key for written in KEYS_IN_DOCS.values() for key in written if f"`{key}`" not in text]
