@@ -65,5 +65,6 @@ class Index(File):
 _ROOT = {"path": str(STATIC)}
 ROUTES = [
     (r"/", Index, _ROOT),
-    (r"/static/(.*)", File, _ROOT),
+    # no escapes: no file of ours needs any, and %00 would be an error of the file system
+    (r"/static/([A-Za-z0-9._/-]+)", File, _ROOT),
 ]
