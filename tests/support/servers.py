@@ -98,6 +98,11 @@ class ServerProcess:
         assert self._process is not None
         return self._process.pid
 
+    def children(self) -> list[int]:
+        """The processes that it has forked and that live (Linux)."""
+        listed = Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text().split()
+        return [int(pid) for pid in listed]
+
     @property
     def output(self) -> str:
         """All that it wrote to stdout and stderr, over all its starts."""
