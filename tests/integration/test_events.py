@@ -82,6 +82,14 @@ async def test_everyone_sees_only_what_there_is_to_see(events: Events) -> None:
     } == plain(put.event.public())
 
 
+async def test_capacity_alone_makes_a_waiting_room(events: Events) -> None:
+    """Without it there is none, whatever rate was set."""
+    rate = await events.put("42", EventDraft(title="A", admit_per_second=2))
+    capacity = await events.put("42", EventDraft(title="A", capacity=9))
+
+    assert [False, True] == [put.event.public().waiting_room for put in (rate, capacity)]
+
+
 async def test_a_put_replaces_all_settings_and_keeps_the_seats(events: Events) -> None:
     """An absent setting goes back to its default; absent seats stay."""
     await events.put("42", EventDraft(title="Old", venue="Hall", capacity=5, max_seats=2, seats=["A-1"]))
@@ -158,7 +166,9 @@ async def test_a_repeated_put_says_again_that_it_created(store: Store) -> None:
     assert [b"replaced", b'{"title":"B"}', b"", b"1", b"request-1"] == other
 
 
-async def test_a_put_that_comes_late_changes_nothing(events: Events, store: Store) -> None:
+async def test_a_put_that_comes_late_changes_nothing(
+    events: Events, store: Store, store_process: StoreProcess
+) -> None:
     """A server without a lease can neither create nor remove an event."""
     await events.put("42", EventDraft(title="A"))
     store.clock.lease_end_ms = 1
@@ -170,6 +180,7 @@ async def test_a_put_that_comes_late_changes_nothing(events: Events, store: Stor
 
     assert ("none", "none") == (put.value.outcome, deleted.value.outcome)
     assert ["42"] == [event.id for event in await events.all()]
+    assert ["42"] == store_process.client.zrange(keys.EVENTS, 0, -1)
 
 
 # --- the list of all ---
