@@ -1,0 +1,500 @@
+"""Tokens: who a client is, by a signature; and the tokens that the demo's sign-in issues.
+
+Only this module imports jwt. RFC 7519 says what the claims mean, RFC 8725 how not to be fooled: the
+algorithms are a fixed list, each key is used with its own family only (a public RSA key never verifies
+an HMAC), and a token made for another purpose is no sign-in token.
+"""
+
+import asyncio
+import base64
+import re
+import secrets
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+from typing import Annotated, Any, Literal, NoReturn, TypeVar
+from urllib.parse import urlsplit
+
+import jwt
+import msgspec
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
+from cryptography.hazmat.primitives.serialization import load_pem_public_key
+from jwt.algorithms import HMACAlgorithm
+from msgspec import UNSET, Meta, Raw, Struct, UnsetType
+
+from session.config import Config, ConfigError
+from session.jwks import KeySet
+from session.protocol import Code, Refused
+
+LEEWAY_SECONDS = 5
+"""Clocks of two machines differ by so much at most."""
+MAX_TOKEN_LENGTH = 16384
+SHARED = ("HS256", "HS384", "HS512")
+RSA = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512")
+CURVES = {"secp256r1": "ES256", "secp384r1": "ES384", "secp521r1": "ES512"}
+ALGORITHMS = frozenset((*SHARED, *RSA, *CURVES.values(), "EdDSA"))
+KEY_SET_DEFAULT = ("RS256", "ES256", "EdDSA")
+
+CLOSED = frozenset({"user", "queue", "seats"})
+"""Namespaces that no pattern opens."""
+USER_ID = re.compile(r"[A-Za-z0-9_.@:|-]{1,128}")
+
+Patterns = tuple[Annotated[str, Meta(min_length=1, max_length=200)], ...]
+Word = Annotated[str, Meta(pattern=r"\A[!-~]{1,128}\Z")]
+"""Printable, without space: marks stand in notices, with spaces between."""
+Moment = Annotated[int, Meta(ge=0, lt=253_402_300_800)] | Annotated[float, Meta(ge=0, lt=253_402_300_800)]
+"""Unix seconds (RFC 7519, 2: NumericDate) until the year 9999; later ones are milliseconds by mistake."""
+
+
+class _Header(Struct):
+    """What of a token's header chooses the key; the signature is checked against that key's own list."""
+
+    alg: str
+    kid: str | None = None
+
+
+class _Claims(Struct, rename="camel", kw_only=True):
+    """What is read of any token; other claims may be anything."""
+
+    exp: Moment
+    sub: str | int | None = None
+    user_id: str | int | None = None
+    role: str | None = None
+    sid: Word | None = None
+    jti: Word | None = None
+    iss: str | None = None
+    aud: str | list[str] | None = None
+    nbf: Moment | None = None
+    iat: Moment | None = None
+
+
+class _SignInClaims(_Claims, kw_only=True):
+    rooms: Patterns | None = None
+    publish: Patterns | None = None
+    purpose: Raw | UnsetType = UNSET
+
+
+class _RefreshClaims(_Claims, kw_only=True):
+    purpose: Literal["refresh"]
+    sid: Word
+    n: Annotated[int, Meta(ge=1, lt=2**53)]
+
+
+C = TypeVar("C", bound=_Claims)
+_header = msgspec.json.Decoder(_Header)
+_sign_in_claims = msgspec.json.Decoder(_SignInClaims)
+_refresh_claims = msgspec.json.Decoder(_RefreshClaims)
+
+
+# --- who ---
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """What a valid token says. ``expires_at`` is Unix seconds, ``sign_in`` the claim ``sid``."""
+
+    user_id: str
+    role: str
+    expires_at: int
+    sign_in: str | None
+    marks: tuple[str, ...]
+    """Each of them ends it when it is among the user's revoked ones; the last is of this very token."""
+    rooms: tuple[str, ...] = ()
+    publish: tuple[str, ...] = ()
+
+    @property
+    def mark(self) -> str:
+        """What signing out with this token revokes: the sign-in, or the token where it names none."""
+        return self.marks[-1] if self.sign_in is None else sign_in_mark(self.sign_in)
+
+    def may_join(self, room: str) -> bool:
+        """Whether the user may be in a room."""
+        namespace, _, ident = room.partition(":")
+        if namespace == "user":
+            return ident == self.user_id
+        return namespace == "event" or (namespace not in CLOSED and _matches(self.rooms, room))
+
+    def may_publish(self, room: str) -> bool:
+        """Whether the user may say something in a room."""
+        return room.partition(":")[0] not in CLOSED and _matches(self.publish, room)
+
+
+@dataclass(frozen=True, slots=True)
+class RefreshToken:
+    """What a valid refresh token says: its ``generation``, from 1, and when the sign-in ends (Unix
+    seconds)."""
+
+    user_id: str
+    sign_in: str
+    generation: int
+    ends_at: int
+
+
+def sign_in_mark(sign_in: str) -> str:
+    """The revocation mark of a sign-in."""
+    return f"s:{sign_in}"
+
+
+def _matches(patterns: Iterable[str], room: str) -> bool:
+    return any(room.startswith(p[:-1]) if p.endswith("*") else room == p for p in patterns)
+
+
+def _marks(token: str, claims: _Claims) -> tuple[str, ...]:
+    """Only what is signed is hashed: whoever has an ECDSA signature can write it in another way."""
+    signed = token.rpartition(".")[0].encode()
+    digest = base64.urlsafe_b64encode(sha256(signed).digest())[:22].decode()
+    marks = [sign_in_mark(claims.sid)] if claims.sid else []
+    return (*marks, *([f"j:{claims.jti}"] if claims.jti else []), f"t:{digest}")
+
+
+# --- keys ---
+
+
+@dataclass(frozen=True, slots=True)
+class _Key:
+    """A key with the only algorithms that it is used with."""
+
+    material: Any
+    algorithms: tuple[str, ...]
+    kid: str | None = None
+
+
+class _PreparedHMAC(HMACAlgorithm):
+    """HMAC whose key was checked when it was read: PyJWT looks at it again with each token, which takes as
+    long as all the rest."""
+
+    def prepare_key(self, key: str | bytes) -> bytes:
+        return key if isinstance(key, bytes) else super().prepare_key(key)
+
+
+def _make_jws() -> jwt.PyJWS:
+    jws = jwt.PyJWS()
+    digests = (HMACAlgorithm.SHA256, HMACAlgorithm.SHA384, HMACAlgorithm.SHA512)
+    for name, digest in zip(SHARED, digests, strict=True):
+        jws.unregister_algorithm(name)
+        jws.register_algorithm(name, _PreparedHMAC(digest))
+    return jws
+
+
+def _fitting(material: Any) -> tuple[str, ...]:
+    """The algorithms of a key's family, the usual one first."""
+    if isinstance(material, bytes):
+        return SHARED
+    if isinstance(material, rsa.RSAPublicKey):
+        return RSA
+    if isinstance(material, ec.EllipticCurvePublicKey):
+        return (CURVES[material.curve.name],) if material.curve.name in CURVES else ()
+    return ("EdDSA",) if isinstance(material, ed25519.Ed25519PublicKey) else ()
+
+
+def _is_weak(material: Any, algorithms: Iterable[str]) -> bool:
+    """Whether a key is shorter than RFC 7518, 3.2 and 3.3 demand."""
+    return any(jwt.get_algorithm_by_name(name).check_key_length(material) for name in algorithms)
+
+
+def _configured(option: str, material: Any, allowed: Sequence[str]) -> _Key:
+    """A key that an option gives, with the algorithms allowed for it.
+
+    Raises:
+        ConfigError: there are none, or the key is too short for one.
+    """
+    fitting = _fitting(material)
+    if not fitting:
+        raise ConfigError(f"{option}: must be an RSA, P-256, P-384, P-521 or Ed25519 key")
+    algorithms = tuple(name for name in fitting if name in allowed) if allowed else fitting[:1]
+    if not algorithms:
+        raise ConfigError(f"--jwt-algorithms: none of them fits the key of {option}")
+    if _is_weak(material, algorithms):
+        raise ConfigError(f"{option}: the key is too short for {' or '.join(algorithms)}")
+    return _Key(material, algorithms)
+
+
+def _secret_key(config: Config, secret: str) -> _Key:
+    try:
+        material = HMACAlgorithm(HMACAlgorithm.SHA256).prepare_key(secret)
+    except (jwt.InvalidKeyError, UnicodeError):
+        raise ConfigError("--jwt-secret: is a key of another kind, and no secret") from None
+    option = "--jwt-secret" if config.jwt_secret else "--demo"
+    return _configured(option, material, config.jwt_algorithms)
+
+
+def _public_key(config: Config) -> _Key:
+    text = config.jwt_public_key.replace("\\n", "\n")
+    try:
+        pem = text if "-----BEGIN" in text else Path(config.jwt_public_key).read_text()
+        material = load_pem_public_key(pem.encode())
+    except OSError as error:
+        reason = error.strerror or "unreadable"
+        raise ConfigError(f"--jwt-public-key: neither PEM nor a file to read ({reason})") from None
+    except (ValueError, UnsupportedAlgorithm):
+        raise ConfigError("--jwt-public-key: holds no public key in PEM") from None
+    return _configured("--jwt-public-key", material, config.jwt_algorithms)
+
+
+def _key_set(config: Config) -> KeySet[_Key]:
+    url = config.jwt_jwks_url
+    try:
+        parts = urlsplit(url)
+        usable = parts.scheme in {"http", "https"} and parts.hostname and parts.port != 0
+    except ValueError:
+        usable = False
+    if not usable or not re.fullmatch(r"[!-~]+", url):
+        raise ConfigError("--jwt-jwks-url: must be an http:// or https:// URL")
+    algorithms = [name for name in config.jwt_algorithms or KEY_SET_DEFAULT if name not in SHARED]
+    if not algorithms:
+        raise ConfigError("--jwt-algorithms: none of them fits the keys of --jwt-jwks-url")
+    return KeySet(url, lambda body: _parse_key_set(body, algorithms))
+
+
+class _JWKS(Struct):
+    keys: list[Any]
+
+
+def _parse_key_set(body: bytes, allowed: Sequence[str]) -> list[_Key]:
+    """The keys of a set that verify signatures; others are skipped (RFC 7517, 5).
+
+    Raises:
+        ValueError: there are none.
+    """
+    found = [_remote_key(data, allowed) for data in msgspec.json.decode(body, type=_JWKS).keys]
+    keys = [key for key in found if key is not None]
+    if not keys:
+        raise ValueError("the set has no key that verifies signatures")
+    return keys
+
+
+def _remote_key(data: Any, allowed: Sequence[str]) -> _Key | None:
+    try:
+        if data.get("use", "sig") != "sig" or "verify" not in data.get("key_ops", ["verify"]):
+            return None
+        material = jwt.PyJWK(data).key
+    except (jwt.PyJWTError, UnsupportedAlgorithm, ValueError, TypeError, AttributeError, OverflowError):
+        return None
+    kid, only = data.get("kid"), data.get("alg")
+    algorithms = tuple(name for name in _fitting(material) if name in allowed and only in (None, name))
+    # a shared secret has no place in a set that is fetched
+    if not algorithms or isinstance(material, bytes) or _is_weak(material, algorithms):
+        return None
+    return _Key(material, algorithms, kid if isinstance(kid, str) else None)
+
+
+# --- claims ---
+
+
+def _invalid(message: str) -> NoReturn:
+    raise Refused(Code.TOKEN_INVALID, message) from None
+
+
+def _read_claims(decoder: msgspec.json.Decoder[C], payload: bytes, config: Config) -> C:
+    """The claims of a token, if it is for us and now (RFC 7519, 4.1).
+
+    Raises:
+        Refused: it is not; the message names claims, and nothing that they say.
+    """
+    try:
+        claims = decoder.decode(payload)
+    except msgspec.ValidationError as error:
+        _invalid(f"a claim of the token is wrong: {error}")
+    except (ValueError, RecursionError):
+        _invalid("the token's claims are not a JSON object")
+    if config.jwt_issuer and claims.iss != config.jwt_issuer:
+        _invalid("the token is of another issuer")
+    audience = [claims.aud] if isinstance(claims.aud, str) else claims.aud or []
+    if config.jwt_audience and config.jwt_audience not in audience:
+        _invalid("the token is for another audience")
+    now = time.time()
+    if max(claims.nbf or 0, claims.iat or 0) > now + LEEWAY_SECONDS:
+        _invalid("the token is not valid yet")
+    if claims.exp <= now - LEEWAY_SECONDS:
+        raise Refused(Code.TOKEN_EXPIRED, "the token has expired")
+    return claims
+
+
+def _user_id(claims: _Claims) -> str:
+    named = claims.user_id if claims.sub is None else claims.sub
+    if isinstance(named, int) and abs(named) < 10**127:
+        return str(named)
+    if not isinstance(named, str) or not USER_ID.fullmatch(named):
+        _invalid("the token names no user, or one that is not 1 to 128 characters of A-Z a-z 0-9 _ . @ : | -")
+    return named
+
+
+def _open(jws: jwt.PyJWS, token: str, keys: Iterable[_Key]) -> bytes | None:
+    """The payload of a token that one of the keys has signed; None where none has."""
+    for key in keys:
+        try:
+            payload: bytes = jws.decode_complete(token, key.material, key.algorithms)["payload"]
+        except (jwt.PyJWTError, ValueError):
+            continue
+        return payload
+    return None
+
+
+# --- verifying ---
+
+
+class Verifier:
+    """Checks sign-in tokens with the keys of the options. `run` it as a task."""
+
+    def __init__(self, config: Config, secret: str) -> None:
+        """Read the keys; ``secret`` is the HMAC secret, empty for none.
+
+        Raises:
+            ConfigError: one cannot be read, or the algorithms do not fit them.
+        """
+        unknown = set(config.jwt_algorithms) - ALGORITHMS
+        if unknown:
+            raise ConfigError(
+                f"--jwt-algorithms: {min(unknown)!r} is none of {', '.join(sorted(ALGORITHMS))}"
+            )
+        self._config = config
+        self._jws = _make_jws()
+        self._keys = [_secret_key(config, secret)] if secret else []
+        self._keys += [_public_key(config)] if config.jwt_public_key else []
+        self._key_set = _key_set(config) if config.jwt_jwks_url else None
+        used = {name for key in self._keys for name in key.algorithms}
+        stray = [name for name in config.jwt_algorithms if name not in used]
+        if self._key_set is not None:
+            stray = [name for name in stray if name in SHARED]
+        if stray:
+            raise ConfigError(f"--jwt-algorithms: there is no key for {stray[0]}")
+
+    async def run(self) -> None:
+        """Keep the key set fresh; without one, do nothing for ever."""
+        if self._key_set is None:
+            await asyncio.Event().wait()
+        else:
+            await self._key_set.run()
+
+    async def verify(self, token: str) -> Identity:
+        """Who the token says its bearer is. Waits, for 2 s at most, only where its key is missing.
+
+        Raises:
+            Refused: it is invalid or expired; or the keys to tell with could not be had yet (unavailable).
+        """
+        header = _read_header(token)
+        payload = _open(self._jws, token, self._candidates(header))
+        if payload is None and await self._learn(header):
+            payload = _open(self._jws, token, self._candidates(header))
+        if payload is None:
+            _invalid("the token is not signed with a key and an algorithm that count here")
+        return self._identity(token, _read_claims(_sign_in_claims, payload, self._config))
+
+    def _candidates(self, header: _Header) -> list[_Key]:
+        """The keys that may have signed it: of a set the one it names, or the only one possible."""
+        keys = [key for key in self._keys if header.alg in key.algorithms]
+        if self._key_set is None:
+            return keys
+        remote = [key for key in self._key_set.keys if header.alg in key.algorithms]
+        if header.kid is not None:
+            return keys + [key for key in remote if key.kid == header.kid]
+        return keys + (remote if len(remote) == 1 else [])
+
+    async def _learn(self, header: _Header) -> bool:
+        """Wait for the key set where it is missing, or lacks the key that the token names; whether another
+        look makes sense.
+
+        Raises:
+            Refused: no set was ever had.
+        """
+        key_set = self._key_set
+        if key_set is None or header.alg not in (self._config.jwt_algorithms or KEY_SET_DEFAULT):
+            return False
+        if header.alg in SHARED:
+            return False
+        if key_set.keys and (header.kid is None or any(key.kid == header.kid for key in key_set.keys)):
+            return False
+        await key_set.demand()
+        if not key_set.keys:
+            raise Refused(Code.UNAVAILABLE, "the keys to check tokens with are away", {"outcome": "none"})
+        return True
+
+    @staticmethod
+    def _identity(token: str, claims: _SignInClaims) -> Identity:
+        if claims.purpose is not UNSET:
+            _invalid("the token is for another purpose than signing in")
+        return Identity(
+            user_id=_user_id(claims),
+            role=claims.role or "user",
+            expires_at=int(claims.exp),
+            sign_in=claims.sid,
+            marks=_marks(token, claims),
+            rooms=claims.rooms or (),
+            publish=claims.publish or (),
+        )
+
+
+def _read_header(token: str) -> _Header:
+    if len(token) > MAX_TOKEN_LENGTH:
+        _invalid("the token is too long")
+    try:
+        encoded = token.partition(".")[0].encode()
+        return _header.decode(base64.urlsafe_b64decode(encoded + b"=" * (-len(encoded) % 4)))
+    except (ValueError, RecursionError):
+        _invalid("this is not a signed token")
+
+
+# --- issuing ---
+
+
+class Issuer:
+    """Signs the tokens of the demo's sign-in with the HMAC secret."""
+
+    def __init__(self, config: Config, secret: str) -> None:
+        """Read the secret; an empty one signs nothing, and no refresh token is valid.
+
+        Raises:
+            ConfigError: it is of no use.
+        """
+        self._config = config
+        self._jws = _make_jws()
+        self._keys = [_secret_key(config, secret)] if secret else []
+
+    def access(self, user_id: str, role: str, sign_in: str, now: float) -> tuple[str, int]:
+        """An access token, and when it expires (Unix ms); ``now`` is Unix seconds."""
+        expires_at = int(now + self._config.access_token_ttl)
+        claims = {
+            "jti": secrets.token_urlsafe(12),
+            "sub": user_id,
+            "role": role,
+            "sid": sign_in,
+            "iat": int(now),
+            "exp": expires_at,
+            "rooms": ["chat:*"],
+            "publish": ["chat:*"],
+        }
+        return self._sign(claims), expires_at * 1000
+
+    def refresh(self, refresh: RefreshToken) -> str:
+        """A refresh token; always the same one for the same generation of a sign-in."""
+        claims = {
+            "purpose": "refresh",
+            "sub": refresh.user_id,
+            "sid": refresh.sign_in,
+            "n": refresh.generation,
+            "exp": refresh.ends_at,
+        }
+        return self._sign(claims)
+
+    def verify_refresh(self, token: str) -> RefreshToken:
+        """What a refresh token says; whether it still stands, the store knows.
+
+        Raises:
+            Refused: it is invalid or expired.
+        """
+        payload = _open(self._jws, token, self._keys) if len(token) <= MAX_TOKEN_LENGTH else None
+        if payload is None:
+            _invalid("this is no refresh token of this server")
+        claims = _read_claims(_refresh_claims, payload, self._config)
+        return RefreshToken(_user_id(claims), claims.sid, claims.n, int(claims.exp))
+
+    def _sign(self, claims: dict[str, Any]) -> str:
+        if not self._keys:
+            raise RuntimeError("there is no secret to sign tokens with")
+        key = self._keys[0]
+        common = {"iss": self._config.jwt_issuer, "aud": self._config.jwt_audience}
+        claims |= {name: value for name, value in common.items() if value}
+        return self._jws.encode(msgspec.json.encode(claims), key.material, key.algorithms[0])
