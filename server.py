@@ -15,9 +15,9 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import uvloop
-from session.tokens import Verifier
 from tornado.httpserver import HTTPServer
 from tornado.netutil import bind_sockets
 
@@ -28,6 +28,7 @@ from session.config import Config, ConfigError, parse
 from session.protocol import Close, Reconnect
 from session.services import Services, build
 from session.store import Unavailable
+from session.tokens import Verifier
 
 log = logging.getLogger("keepseat")
 
@@ -126,30 +127,41 @@ def _run(config: Config, sockets: list[socket.socket], url: str, secret: str, ap
 async def _serve(config: Config, sockets: list[socket.socket], url: str, secret: str, api_key: str) -> int:
     services = build(config, redis_url=url, secret=secret, api_key=api_key)
     stop = asyncio.Event()
-    _on_signals(stop)
+    hurry = asyncio.Event()
+    _on_signals(stop, hurry)
     tasks = _start(services)
     server = HTTPServer(
         make_app(services), max_body_size=MAX_EVENT_BODY_BYTES, max_buffer_size=2 * MAX_EVENT_BODY_BYTES
     )
     server.add_sockets(sockets)
     _say_hello(config, sockets, services)
-    stopped = asyncio.create_task(stop.wait(), name="signal")
+    stopped = asyncio.create_task(stop.wait())
+    hurried = asyncio.create_task(hurry.wait())
+    leaving: asyncio.Task[None] | None = None
     try:
-        done, _ = await asyncio.wait({stopped, *tasks}, return_when=asyncio.FIRST_COMPLETED)
-        failed = done - {stopped}
-        if failed:
-            for task in failed:
-                log.critical("%s ended, and so does this process", task.get_name(), exc_info=task.exception())
+        if not await _done_before(stopped, tasks):
             return 1
-        await _drain(services, server)
-        return 0
+        leaving = asyncio.create_task(_drain(services, server))
+        return 0 if await _done_before(leaving, tasks | {hurried}) else 1
     finally:
-        for task in (stopped, *tasks):
+        ending = [task for task in (stopped, hurried, leaving, *tasks) if task is not None]
+        for task in ending:
             task.cancel()
-        await asyncio.gather(stopped, *tasks, return_exceptions=True)
+        await asyncio.gather(*ending, return_exceptions=True)
 
 
-def _start(services: Services) -> set["asyncio.Task[None]"]:
+async def _done_before(goal: "asyncio.Task[Any]", others: set["asyncio.Task[Any]"]) -> bool:
+    """Wait for a task; False where one of the others ended first, which is told."""
+    done, _ = await asyncio.wait({goal, *others}, return_when=asyncio.FIRST_COMPLETED)
+    for task in done - {goal}:
+        if task.exception() is not None or task.get_name().startswith("the "):
+            log.critical("%s ended, and so does this process", task.get_name(), exc_info=task.exception())
+    if goal in done:
+        goal.result()
+    return done == {goal}
+
+
+def _start(services: Services) -> set["asyncio.Task[Any]"]:
     """The background tasks. None of them ever ends by itself; if one does, the process must."""
     parts = {
         "store": services.store.run(),
@@ -177,13 +189,13 @@ async def _prepare_demo(services: Services) -> None:
     await asyncio.Event().wait()
 
 
-def _on_signals(stop: asyncio.Event) -> None:
+def _on_signals(stop: asyncio.Event, hurry: asyncio.Event) -> None:
     loop = asyncio.get_running_loop()
 
     def asked() -> None:
         if stop.is_set():
             log.warning("asked twice: going at once")
-            os._exit(1)
+            hurry.set()
         stop.set()
 
     for signum in (signal.SIGTERM, signal.SIGINT):

@@ -11,7 +11,7 @@ from tornado.websocket import WebSocketHandler, WebSocketProtocol, _WebSocketPar
 from handlers.doorway import client_address
 from handlers.framing import Framing
 from handlers.transport import SocketTransport
-from session.connection import Connection
+from session.connection import SLOW_READER, Connection
 from session.protocol import Auth, BadCommand, Close, Code, Refused, Since, decode, decode_resume
 from session.services import Services
 from session.store import Unavailable
@@ -208,6 +208,8 @@ class Socket(WebSocketHandler):
         if connection.close_code is None:
             connection.close_code = self.close_code or 1006
         self.services.metrics.closed.labels(str(connection.close_code)).inc()
+        if connection.close_reason == SLOW_READER:
+            self.services.metrics.slow_readers.inc()
         self._leave_doorway()
         self.services.hub.remove(connection)
         if connection.socket_id:

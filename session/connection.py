@@ -8,9 +8,8 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Protocol
 
-from session.tokens import Identity
-
 from session.protocol import Close, Code, Event, Refused, TokenExpiring, pack
+from session.tokens import Identity
 
 if TYPE_CHECKING:
     from session.hub import Room
@@ -20,6 +19,8 @@ LEEWAY_SECONDS = 5
 """A token that was past its expiry at connect, within the leeway, is good until the leeway is over."""
 ACTIVITY_SECONDS = 60.0
 """A client's last activity is written so often, beside the writes of its commands."""
+SLOW_READER = "slow_reader"
+"""Why a connection was cut that let too much wait."""
 NEVER = float("inf")
 
 
@@ -47,7 +48,8 @@ class Connection:
 
     __slots__ = (
         "_max_backlog", "_on_drained", "_ping_interval", "_ping_timeout", "_transport", "active",
-        "attached_at", "auth_at", "close_code", "due", "event_id", "expire_at", "expiry_notice_at",
+        "attached_at", "auth_at", "close_code", "close_reason", "due", "event_id", "expire_at",
+        "expiry_notice_at",
         "free_rooms", "identity", "ping_at", "pong_at", "renew_at", "rooms", "socket_id",
     )  # fmt: skip
 
@@ -77,6 +79,7 @@ class Connection:
         self.active = False
         self.renew_at = NEVER
         self.close_code: int | None = None
+        self.close_reason = ""
         self.auth_at = now + auth_timeout
         # a random first ping keeps a mass reconnect from becoming a wave of pings
         self.ping_at = now + ping_interval * random.uniform(0.5, 1)
@@ -128,7 +131,7 @@ class Connection:
             return
         self._transport.write(frames)
         if self._transport.backlog() > self._max_backlog:
-            self.cut(Close.TRY_LATER, "slow_reader")
+            self.cut(Close.TRY_LATER, SLOW_READER)
 
     def when_drained(self, call: Callable[[], None]) -> None:
         """Call once, when the peer has taken all that was sent, or the connection has ended."""
@@ -150,13 +153,13 @@ class Connection:
     def close(self, code: Close, reason: str) -> None:
         """Close with a code that tells the client whether to come back."""
         if self.close_code is None:
-            self.close_code = int(code)
+            self.close_code, self.close_reason = int(code), reason
             self._transport.close(int(code), reason)
 
     def cut(self, code: Close, reason: str) -> None:
         """Close a peer that does not read or answer, without waiting for it."""
         if self.close_code is None:
-            self.close_code = int(code)
+            self.close_code, self.close_reason = int(code), reason
             self._transport.abort(int(code), reason)
 
     # --- what is due ---

@@ -11,7 +11,6 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import TypeVar
 
 from msgspec import UNSET, UnsetType
-from session.tokens import Identity, Verifier
 
 from session.config import Config
 from session.connection import Connection
@@ -35,6 +34,7 @@ from session.protocol import (
 )
 from session.recovery import Position
 from session.store import Store, Unavailable
+from session.tokens import Identity, Verifier
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")

@@ -12,7 +12,7 @@ from enum import Enum
 
 from session import keys
 from session.config import Config
-from session.connection import Connection
+from session.connection import SLOW_READER, Connection
 from session.log import Log
 from session.metrics import Metrics
 from session.protocol import Close, RoomReset, pack
@@ -135,8 +135,7 @@ class Room:
             start = self.pumped
         for connection, at in list(self.lagging.items()):
             if at < self.log.lo:
-                self._metrics.slow_readers.inc()
-                connection.cut(Close.TRY_LATER, "slow_reader")
+                connection.cut(Close.TRY_LATER, SLOW_READER)
 
     def _deliver(self, connection: Connection, data: bytes) -> bool:
         if not connection.is_open or not connection.is_idle:
@@ -246,7 +245,12 @@ class Hub:
             self._metrics.loop_lag.set(max(0.0, now - expected))
             expected = max(expected + TICK_SECONDS, now)
             for connection in [c for c in self.sockets if c.due <= now]:
-                connection.on_due(now)
+                try:
+                    connection.on_due(now)
+                except Exception:
+                    # one connection's trouble is not the others'
+                    log.exception("what was due for a connection failed")
+                    connection.cut(Close.TRY_LATER, "failed")
 
     # --- rooms ---
 

@@ -2,9 +2,6 @@
 
 from dataclasses import dataclass
 
-from session.sign_ins import SignIns
-from session.tokens import Issuer, Verifier
-
 from session import keys
 from session.commands import Commands
 from session.config import Config
@@ -18,7 +15,9 @@ from session.manager import SessionManager
 from session.metrics import Metrics
 from session.presence import Presence
 from session.rooms import Rooms
+from session.sign_ins import SignIns
 from session.store import Store
+from session.tokens import Issuer, Verifier
 from session.watch import Watch
 
 

@@ -50,7 +50,12 @@ async def test_no_upgrade_while_leaving(servers: Servers, connect: Connect) -> N
     await eventually(lambda: a.ready_status() == 503, "it says that it leaves")
     status, _ = a.get(
         "/ws",
-        {"Upgrade": "websocket", "Connection": "Upgrade", "Sec-WebSocket-Version": "13", "Sec-WebSocket-Key": "x" * 24},
+        {
+            "Upgrade": "websocket",
+            "Connection": "Upgrade",
+            "Sec-WebSocket-Version": "13",
+            "Sec-WebSocket-Key": "x" * 24,
+        },
     )
 
     assert 503 == status

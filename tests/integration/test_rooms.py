@@ -58,10 +58,14 @@ async def test_who_joined_an_empty_room_misses_nothing(servers: Servers, connect
 
 
 async def test_positions_that_are_not_of_this_history(servers: Servers, connect: Connect) -> None:
-    """An unknown epoch, or an offset beyond the head, is not recovered: the client starts at the offset given."""
+    """An unknown epoch, or an offset beyond the head, is not recovered: the client starts where it is told."""
     (a,) = servers()
+    # somebody reads the room already, so that the ring has the messages too
+    reader = await connect(a, user="2")
+    await reader.do("join-event", eventId="123")
     for n in range(3):
         where = await Api(a).publish(EVENT, n)
+    await reader.expect_messages(EVENT, 3)
     for since in ({"epoch": "unknown", "offset": 1}, {"epoch": where["epoch"], "offset": 9}):
         client = await connect(a, resume={EVENT: since})
         restored = await client.expect("session-restored")
@@ -141,7 +145,9 @@ async def test_token_patterns_open_rooms(servers: Servers, connect: Connect) -> 
         for room in ("chat:lobby", "chat:other", "user:2")
     }
 
-    assert {"chat:lobby": "ok", "news:1": "ok"} | dict.fromkeys(("user:2", "queue:1", "seats:1", "event:1"), "forbidden") == answers
+    assert {"chat:lobby": "ok", "news:1": "ok"} | dict.fromkeys(
+        ("user:2", "queue:1", "seats:1", "event:1"), "forbidden"
+    ) == answers
     assert {"chat:lobby": "ok", "chat:other": "forbidden", "user:2": "forbidden"} == said
     assert "forbidden" == (await plain.call("join-room", room="chat:lobby"))["code"]
     assert "forbidden" == (await plain.call("publish", room="chat:lobby", data=1))["code"]
@@ -243,7 +249,9 @@ async def test_the_session_names_the_rooms_to_rejoin(servers: Servers, connect: 
     assert {"room": "chat:a", "error": "forbidden"} == refused["rooms"][-1]
 
 
-async def test_a_lost_subscription_is_repaired(servers: Servers, connect: Connect, valkey: StoreProcess) -> None:
+async def test_a_lost_subscription_is_repaired(
+    servers: Servers, connect: Connect, valkey: StoreProcess
+) -> None:
     """The pub/sub connection is killed in the middle of a burst: everyone has everything within 2 s."""
     a, b = servers(2)
     clients = [await connect(server, user=str(n)) for n, server in enumerate((a, b, a, b))]
@@ -263,12 +271,17 @@ async def test_a_lost_subscription_is_repaired(servers: Servers, connect: Connec
         await eventually(lambda c=client: c.messages(EVENT)[-1:] == ["last"], "the last message has come", 3)
         assert [*range(200), "last"] == client.messages(EVENT)
         client.assert_contiguous()
-    await eventually(lambda: clients[0].messages("user:0")[-1:] == ["last"], "the last personal one has come", 3)
+    await eventually(
+        lambda: clients[0].messages("user:0")[-1:] == ["last"], "the last personal one has come", 3
+    )
     assert [*range(200), "last"] == clients[0].messages("user:0")
+    assert a.metric('keepseat_repairs_total{cause="subscribe"}') > 0
 
 
 @pytest.mark.parametrize("room", [EVENT, "user:1"])
-async def test_a_silent_loss_is_found(room: str, servers: Servers, connect: Connect, valkey: StoreProcess) -> None:
+async def test_a_silent_loss_is_found(
+    room: str, servers: Servers, connect: Connect, valkey: StoreProcess
+) -> None:
     """The last message of a burst never rings: the check of heads and counters finds it within 2 s."""
     (a,) = servers()
     client = await connect(a, user="1")
@@ -343,7 +356,10 @@ async def test_a_slow_reader_is_closed_and_comes_back(servers: Servers, connect:
     await back.expect("session-restored")
     await api.publish(EVENT, "end")
     await asyncio.gather(
-        *(eventually(lambda c=c: c.messages(EVENT)[-1:] == ["end"], "all has come", 30) for c in (back, quick))
+        *(
+            eventually(lambda c=c: c.messages(EVENT)[-1:] == ["end"], "all has come", 30)
+            for c in (back, quick)
+        )
     )
 
     assert closed[0] in {1013, 1006}
