@@ -58,13 +58,13 @@ export class Client extends EventTarget {
     this.#rooms = new Rooms(options.storage === undefined ? tabStorage() : options.storage, settings.storageKey);
     const connection = new Connection(settings, {
       // the socket before is known from memory only: a browser copies the storage into a duplicated tab
-      hello: () => ({ resume: this.#rooms.resume, replaces: this.connected?.socketId }),
+      hello: () => ({ resume: this.#rooms.askToResume(), replaces: this.connected?.socketId }),
       onFrame: (frame) => this.#receive(frame),
       onState: (change) => this.#change(change),
     });
     this.#connection = connection;
     const page = {
-      hurry: () => connection.hurry(),
+      hurry: (/** @type {boolean} */ afresh) => connection.hurry(afresh),
       abandon: (/** @type {string} */ reason) => connection.abandon(reason),
       save: () => this.#rooms.save(),
     };
@@ -217,9 +217,15 @@ export class Client extends EventTarget {
   /** @param {Connected} connected */
   #welcome(connected) {
     this.connected = connected;
-    this.#rooms.begin(connected.userRoom);
-    this.#tell('connected', connected);
+    if (!this.#rooms.begin(connected.userRoom)) {
+      // another user has signed in since: nobody resumes what was somebody else's
+      this.#rooms.forget();
+      this.#connection.abandon('other_user');
+      return;
+    }
+    // before anybody hears of it: what a listener commands is sent at once, and must not be sent again here
     this.#commands.resend((text) => this.#send(text));
+    this.#tell('connected', connected);
   }
 
   /** @param {SessionRestored} restored */

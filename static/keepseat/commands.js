@@ -23,7 +23,7 @@ export class CommandError extends Error {
   }
 }
 
-/** @typedef {{ text: string, resolve: (answer: any) => void, reject: (error: CommandError) => void,
+/** @typedef {{ text: string, isRepeated: boolean, resolve: (answer: any) => void, reject: (error: CommandError) => void,
  *   timer?: ReturnType<typeof setTimeout> }} Waiting */
 
 export class Commands {
@@ -48,7 +48,7 @@ export class Commands {
     }
     return new Promise((resolve, reject) => {
       /** @type {Waiting} */
-      const waiting = { text, resolve, reject };
+      const waiting = { text, isRepeated: false, resolve, reject };
       if (timeoutMs !== Infinity) waiting.timer = setTimeout(() => this.#expire(id), timeoutMs);
       this.#waiting.set(id, waiting);
       send(text);
@@ -61,7 +61,10 @@ export class Commands {
    * @param {(text: string) => void} send
    */
   resend(send) {
-    for (const { text } of this.#waiting.values()) send(text);
+    for (const waiting of this.#waiting.values()) {
+      waiting.isRepeated = true;
+      send(waiting.text);
+    }
   }
 
   /** @param {Frame} frame an answer; where nobody waits for it any more, nothing happens */
@@ -69,7 +72,9 @@ export class Commands {
     const waiting = this.#take(/** @type {number} */ (frame.id));
     if (!waiting) return;
     const { type, code, message, retryable, details } = frame;
-    if (type === 'error') waiting.reject(new CommandError(code, message, { retryable, details }));
+    // what a repeated leave was to leave is left already: by the first try, or with the line
+    const isDone = type !== 'error' || (code === 'not_joined' && waiting.isRepeated);
+    if (!isDone) waiting.reject(new CommandError(code, message, { retryable, details }));
     else waiting.resolve(frame);
   }
 

@@ -89,14 +89,20 @@ export class Connection {
     this.#lost(BROKEN, reason);
   }
 
-  /** Now is a good time: the network or the user is back. */
-  hurry() {
+  /**
+   * Now is a good time: the network or the user is back.
+   *
+   * @param {boolean} afresh also give up a try under way, which may hang on a network that is gone
+   */
+  hurry(afresh) {
     if (this.isConnected) {
       this.#line?.probe();
-    } else if (this.#retryTimer !== undefined && Date.now() >= this.#notBefore) {
-      this.#failures = 0;
-      this.open();
+      return;
     }
+    const mayTry = this.#retryTimer === undefined ? afresh && this.#line : Date.now() >= this.#notBefore;
+    if (!mayTry) return;
+    this.#failures = 0;
+    this.open();
   }
 
   /**
@@ -123,17 +129,28 @@ export class Connection {
   /** @param {Frame} frame */
   #receive(frame) {
     if (frame.type === 'connected') {
-      this.#connectedAt = Date.now();
-      this.#tries = 0;
-      this.#refresh = false;
-      this.#line?.established();
-      this.#become('connected', true);
-    } else if (frame.type === 'reconnect') {
+      this.#establish(frame);
+      return;
+    }
+    if (frame.type === 'reconnect') {
       this.#plan(frame.delayMs, frame.delayMs);
     } else if (frame.type === 'token-expiring') {
       this.#renew();
     }
     this.#owner.onFrame(frame);
+  }
+
+  /** @param {Frame} connected */
+  #establish(connected) {
+    this.#connectedAt = Date.now();
+    this.#tries = 0;
+    this.#refresh = false;
+    this.#line?.established();
+    const previous = this.state;
+    this.state = 'connected';
+    // the owner first: who hears of the new state may already use it
+    this.#owner.onFrame(connected);
+    if (this.isConnected) this.#owner.onState({ state: 'connected', previous, willRetry: true });
   }
 
   /** Where it fails, the server closes the line with `token_expired`, and there is another try. */

@@ -1,16 +1,16 @@
 /** What happens to a page and its network, as far as a connection cares. */
 
 /**
- * @param {{ hurry: () => void, abandon: (reason: string) => void, save: () => void }} client
+ * @param {{ hurry: (afresh: boolean) => void, abandon: (reason: string) => void, save: () => void }} client
  * @param {AbortSignal} signal ends the listening
  */
 export function watchPage({ hurry, abandon, save }, signal) {
   /** @type {Record<string, () => void>} */
   const listeners = {
-    online: hurry,
+    online: () => hurry(true),
     // some browsers never report the close of a line that went with the network
     offline: () => abandon('offline'),
-    pageshow: hurry,
+    pageshow: () => hurry(false),
     // a page with an open socket is not kept for the back button
     pagehide: () => {
       save();
@@ -21,5 +21,5 @@ export function watchPage({ hurry, abandon, save }, signal) {
     globalThis.addEventListener?.(type, listener, { signal });
   }
   // a hidden page on a phone may be ended without another word
-  globalThis.document?.addEventListener('visibilitychange', () => (document.hidden ? save() : hurry()), { signal });
+  globalThis.document?.addEventListener('visibilitychange', () => (document.hidden ? save() : hurry(false)), { signal });
 }

@@ -12,6 +12,8 @@ export class Rooms {
   #at;
   #storage;
   #key;
+  /** @type {Resume | undefined} what the line under way has asked for */
+  #asked;
   /** @type {ReturnType<typeof setTimeout> | undefined} */
   #timer;
 
@@ -29,9 +31,10 @@ export class Rooms {
     return [...this.#at.keys()];
   }
 
-  /** @returns {Resume | undefined} nothing where nothing is known: then the server's session decides */
-  get resume() {
-    return this.#at.size ? Object.fromEntries(this.#at) : undefined;
+  /** @returns {Resume | undefined} for a new line; nothing where nothing is known: then the stored session decides */
+  askToResume() {
+    this.#asked = this.#at.size ? Object.fromEntries(this.#at) : undefined;
+    return this.#asked;
   }
 
   /** @param {Position & { room: string }} told */
@@ -40,9 +43,17 @@ export class Rooms {
     this.#saveSoon();
   }
 
-  /** The room that is joined by itself. @param {Position & { room: string }} told */
-  begin(told) {
-    if (!this.#at.has(told.room)) this.reset(told);
+  /**
+   * A line begins.
+   *
+   * @param {Position & { room: string }} userRoom the room that is joined by itself
+   * @returns {boolean} false where what we know of is another user's
+   */
+  begin(userRoom) {
+    if (this.#at.has(userRoom.room)) return true;
+    if (this.names.some((name) => name.startsWith('user:'))) return false;
+    this.reset(userRoom);
+    return true;
   }
 
   /**
@@ -73,7 +84,7 @@ export class Rooms {
         this.#drop(room);
         continue;
       }
-      if (!recovered && this.#at.has(room)) resets.push({ room, epoch, offset, cause: 'resume' });
+      if (!recovered && this.#asked?.[room]) resets.push({ room, epoch, offset, cause: 'resume' });
       this.reset({ room, epoch, offset: offset - missed });
     }
     return resets;
@@ -96,7 +107,7 @@ export class Rooms {
     clearTimeout(this.#timer);
     this.#timer = undefined;
     try {
-      this.#storage?.setItem(this.#key, JSON.stringify(this.resume ?? {}));
+      this.#storage?.setItem(this.#key, JSON.stringify(Object.fromEntries(this.#at)));
     } catch {
       // storage is full or forbidden: only a reload then misses what came before it
     }

@@ -30,6 +30,37 @@ test('a command given while away is sent as soon as there is a line', async () =
   assert.equal(FakeWebSocket.last.of('join-event').length, 1);
 });
 
+test('a command given by who hears of the connection is sent once', async () => {
+  const { client } = await start();
+  client.on('connected', () => client.joinRoom('chat:1'));
+  client.on('state', () => client.joinRoom('chat:2'), { once: true });
+  accept();
+
+  assert.deepEqual(FakeWebSocket.last.of('join-room').map((frame) => frame.room), ['chat:1', 'chat:2']);
+});
+
+test('leaving again what the lost first try has left is no error', async () => {
+  const { client } = await start();
+  accept();
+  const answer = client.leaveRoom('chat:1');
+  FakeWebSocket.last.end(1006);
+  await pass(1000);
+  const [{ id }] = accept().of('leave-room');
+  FakeWebSocket.last.receive({ type: 'error', id, code: 'not_joined', message: 'not there', retryable: false });
+
+  await answer;
+});
+
+test('leaving what was not joined is one', async () => {
+  const { client } = await start();
+  accept();
+  const answer = client.leaveRoom('chat:1');
+  const [{ id }] = FakeWebSocket.last.of('leave-room');
+  FakeWebSocket.last.receive({ type: 'error', id, code: 'not_joined', message: 'not there', retryable: false });
+
+  await assert.rejects(answer, { code: 'not_joined' });
+});
+
 test('a publication whose answer was lost is repeated with the same key', async () => {
   const { client } = await start();
   const first = accept();

@@ -259,3 +259,61 @@ test('closing is final', async () => {
   assert.equal(client.state, 'disconnected');
   assert.equal(FakeWebSocket.all.length, 1);
 });
+
+/** What the page and its network say. */
+function page(type) {
+  globalThis.window.dispatchEvent(new Event(type));
+}
+
+test('online: at once, also in place of a try that hangs on the old network', async () => {
+  const { client } = await start();
+  accept().end(1006);
+  page('online');
+  await settle();
+  assert.equal(FakeWebSocket.all.length, 2);
+  page('online');
+  await settle();
+  assert.equal(FakeWebSocket.all.length, 3);
+  accept();
+
+  assert.equal(client.state, 'connected');
+});
+
+test('online does not shorten a pause that the server has asked for', async () => {
+  await start();
+  accept().end(1008);
+  page('online');
+  await settle();
+
+  assert.equal(FakeWebSocket.all.length, 1);
+});
+
+test('offline: the line is gone, whether or not it says so', async () => {
+  const { client } = await start();
+  const socket = accept();
+  page('offline');
+
+  assert.equal(client.state, 'reconnecting');
+  assert.equal(socket.closedWith, 1000);
+});
+
+test('a page that goes lets go of its line, and takes it up when it is shown again', async () => {
+  const { client, storage } = await start();
+  const socket = accept();
+  page('pagehide');
+  assert.equal(socket.closedWith, 1000);
+  assert.match(storage.getItem('keepseat'), /user:mina/);
+  page('pageshow');
+  await settle();
+  accept();
+
+  assert.equal(client.state, 'connected');
+});
+
+test('a page that is shown does not disturb its first try', async () => {
+  await start();
+  page('pageshow');
+  await settle();
+
+  assert.equal(FakeWebSocket.all.length, 1);
+});

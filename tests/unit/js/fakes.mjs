@@ -98,6 +98,9 @@ export function fresh() {
   mock.timers.enable({ apis: ['setTimeout', 'Date'] });
   FakeWebSocket.all = [];
   globalThis.WebSocket = FakeWebSocket;
+  const page = new EventTarget();
+  globalThis.window = page;
+  globalThis.addEventListener = page.addEventListener.bind(page);
 }
 
 /** A client whose first socket is being opened, and a record of its events. */

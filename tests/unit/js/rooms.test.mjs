@@ -157,6 +157,29 @@ test('a session restored on a device that had no position is no loss', async () 
   assert.equal(client.restoredSession.session.eventId, '1');
 });
 
+test('the user\'s own room is no loss either where no position was given for it', async () => {
+  const { events } = await start();
+  accept().receive(restored('user:mina', { offset: 7, recovered: false, missed: 0 }));
+
+  assert.equal(events.some(([type]) => type === 'room-reset'), false);
+});
+
+test('positions of another user are forgotten, and the next line resumes nothing of them', async () => {
+  const { storage } = await joined(55);
+  await pass(1000);
+  FakeWebSocket.all = [];
+  const { client, states } = await start({ storage });
+  accept({ userId: 'jun', userRoom: { room: 'user:jun', epoch: 'E', offset: 0 } });
+  assert.equal(client.isConnected, false);
+  await pass(1000);
+  FakeWebSocket.last.open();
+
+  assert.deepEqual(Object.keys(FakeWebSocket.last.sent[0]), ['type', 'token', 'replaces']);
+  accept({ userId: 'jun', userRoom: { room: 'user:jun', epoch: 'E', offset: 0 } });
+  assert.deepEqual(client.rooms, ['user:jun']);
+  assert.deepEqual(states().at(-1), 'connected');
+});
+
 test('a room that may not be joined any more is left out', async () => {
   const { socket, client } = await joined(55);
   socket.end(1006);

@@ -1,0 +1,5 @@
+/** Registers the custom elements: import this for the effect, or the classes for names of your own. */
+
+import { ConnectionStatus } from './connection-status.js';
+
+if (!customElements.get('connection-status')) customElements.define('connection-status', ConnectionStatus);
