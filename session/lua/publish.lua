@@ -20,8 +20,8 @@ end
 local n = append(KEYS[1], KEYS[2], p, {
   left = left, right = right .. int(now) .. '}', size = size, ttl = tonumber(ttl), channel = channel,
   room = room, counter = KEYS[4]})
+if p.change == 'born' then redis.call('DEL', KEYS[3]) end
 if rid ~= '' then
-  if p.change == 'born' then redis.call('DEL', KEYS[3]) end
   redis.call('ZADD', KEYS[3], n, rid)
   redis.call('ZREMRANGEBYRANK', KEYS[3], 0, -10001)
   redis.call('PEXPIRE', KEYS[3], 86400000)
