@@ -1,0 +1,147 @@
+/** The page, top to bottom: words, who is signed in, one client, and the view that the address names. */
+
+import '../keepseat/elements.js';
+import { connect } from '../keepseat/client.js';
+import { discard, getToken, onOtherTab, signOut, token, userId } from './account.js';
+import { eventListView } from './event-list.js';
+import { eventView } from './event-page.js';
+import { showHeader } from './header.js';
+import { History } from './history.js';
+import { language, t } from './i18n.js';
+import { clear, notify } from './notices.js';
+import { signInView } from './sign-in.js';
+
+/** @typedef {{ user: string, client: import('../keepseat/client.js').Client, history: History, end: (forget: boolean) => void }} Session */
+
+const header = /** @type {HTMLElement} */ (document.getElementById('top'));
+const main = /** @type {HTMLElement} */ (document.getElementById('main'));
+const status = /** @type {HTMLElement} */ (document.querySelector('connection-status'));
+
+/** @type {Session | null} */
+let session = null;
+let view = new AbortController();
+
+// --- sign-in ---
+
+function begin() {
+  if (token()) startSession();
+  else showSignIn({ expired: false });
+}
+
+/** @param {{ expired: boolean }} why */
+function showSignIn({ expired }) {
+  endSession(false);
+  showHeader(header, null);
+  show(signInView({ expired, onSignedIn: begin }), t('signIn'));
+  document.getElementById('name')?.focus();
+}
+
+function startSession() {
+  const user = userId();
+  const life = new AbortController();
+  let given = token() ?? '';
+  const client = connect({ getToken: givenToken, storageKey: `keepseat:${user}` });
+  const history = new History(client, `messages:${user}`, life.signal);
+  /** @type {typeof getToken} */
+  async function givenToken(wish) {
+    const fresh = await getToken(wish);
+    if (fresh) given = fresh;
+    return fresh;
+  }
+
+  client.on('state', (change) => showState(change, given), { signal: life.signal });
+  client.on('session-restored', welcomeBack, { signal: life.signal });
+  session = {
+    user,
+    client,
+    history,
+    end(forget) {
+      life.abort();
+      if (forget) history.forget();
+      client.close({ forget });
+    },
+  };
+  status.setAttribute('state', client.state);
+  showHeader(header, { userId: user, onSignOut: leave });
+  route();
+}
+
+/** @param {boolean} forget */
+function endSession(forget) {
+  view.abort();
+  session?.end(forget);
+  session = null;
+  status.setAttribute('state', 'signed-out');
+  clear();
+}
+
+async function leave() {
+  endSession(true);
+  const done = signOut();
+  showSignIn({ expired: false });
+  await done;
+}
+
+// --- the connection ---
+
+/**
+ * @param {import('../keepseat/types.js').StateChange} change
+ * @param {string} given the token that the server last saw
+ */
+function showState({ state, willRetry, code, reason }, given) {
+  if (state === 'signed-out') {
+    // another tab has signed somebody else in: this page is theirs now
+    if (reason === 'user_mismatch') return location.reload();
+    discard(given);
+    return showSignIn({ expired: reason !== 'token_required' });
+  }
+  const gone = willRetry ? t('disconnected') : code === 4000 ? t('replaced') : t('disconnectedFinal');
+  status.setAttribute('disconnected-text', gone);
+  status.setAttribute('state', state);
+}
+
+/** @param {import('../keepseat/types.js').SessionRestored} restored */
+function welcomeBack({ session: stored, rooms }) {
+  const count = rooms.reduce((sum, { missed = 0 }) => sum + missed, 0);
+  const href = `#/events/${stored.eventId}`;
+  const isElsewhere = stored.eventId !== null && location.hash !== href;
+  notify(count ? t('restored', { count }) : t('restoredNone'), isElsewhere ? { href, text: t('returnToEvent') } : null);
+}
+
+// --- pages ---
+
+function route() {
+  if (!session) return;
+  view.abort();
+  view = new AbortController();
+  const [, eventId] = location.hash.match(/^#\/events\/([A-Za-z0-9_-]{1,64})$/) ?? [];
+  if (eventId) show(eventView(eventId, session, view.signal), t('loading'));
+  else show(eventListView(view.signal), t('events'));
+}
+
+/**
+ * @param {HTMLElement} content
+ * @param {string} title
+ */
+function show(content, title) {
+  document.title = `${title} · Keepseat`;
+  main.replaceChildren(content);
+  scrollTo(0, 0);
+}
+
+document.documentElement.lang = language;
+for (const [name, key] of /** @type {const} */ ([
+  ['connecting-text', 'connecting'],
+  ['reconnecting-text', 'reconnecting'],
+  ['retry-text', 'tryNow'],
+])) status.setAttribute(name, t(key));
+status.addEventListener('retry', () => session?.client.reconnect());
+addEventListener('hashchange', () => {
+  route();
+  main.focus();
+});
+onOtherTab((now) => {
+  if (!now && session) showSignIn({ expired: false });
+  else if (now && userId(now) !== session?.user) location.reload();
+});
+begin();
