@@ -81,7 +81,6 @@ class Handler(RequestHandler):
         scheme, _, given = self.request.headers.get("Authorization", "").partition(" ")
         same = hmac.compare_digest(given.strip().encode(), expected.encode())
         if scheme.lower() != "bearer" or not same:
-            self.set_header("WWW-Authenticate", "Bearer")
             raise HTTPError(401)
 
     def log_exception(self, typ: Any, value: Any, tb: Any) -> None:
@@ -111,6 +110,8 @@ class Handler(RequestHandler):
             body["message"] = error.log_message
         if isinstance(error, Unavailable):
             self.set_header("Retry-After", "1")
+        if status_code == 401:
+            self.set_header("WWW-Authenticate", "Bearer")
         self.answer({"error": body}, status_code)
 
 

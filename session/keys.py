@@ -10,7 +10,7 @@ from typing import NamedTuple
 LEASES = "{srv}leases"
 """Sorted set: instance -> end of its lease (Unix ms by Redis's clock)."""
 EVENTS = "{srv}events"
-"""Sorted set: event id -> when it was created; names where to look, the event itself is the truth."""
+"""Sorted set: event id -> when it was last written; names where to look, the event itself is the truth."""
 
 BUCKETS = tuple(f"{n:02x}" for n in range(256))
 
@@ -90,7 +90,7 @@ def room(name: str) -> RoomKeys:
 
 
 def event(event_id: str) -> str:
-    """String: an event's settings as JSON."""
+    """Hash: an event's settings, sections and seats."""
     return f"{{e:{event_id}}}cfg"
 
 
