@@ -100,10 +100,16 @@ class Logout(AuthHandler):
     async def post(self) -> None:
         """Sign out, by cookie, bearer token, or both."""
         scheme, _, credentials = self.request.headers.get("Authorization", "").partition(" ")
-        await self.services.sign_ins.logout(
-            refresh_token=self.get_cookie(COOKIE, "") or "",
-            token=credentials.strip() if scheme.lower() == "bearer" else "",
-        )
+        try:
+            await self.services.sign_ins.logout(
+                refresh_token=self.get_cookie(COOKIE) or "",
+                token=credentials.strip() if scheme.lower() == "bearer" else "",
+            )
+        except Refused as refused:
+            # what is no good is not worth keeping; what is may be needed to try again
+            if refused.code is not Code.UNAVAILABLE:
+                self.drop_cookie()
+            raise
         self.drop_cookie()
         self.set_status(204)
 

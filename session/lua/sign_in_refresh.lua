@@ -19,7 +19,7 @@ if generation >= newest then
 end
 if used then
   local at, by = used:match('^(%d+):(.*)$')
-  if now - tonumber(at) <= tonumber(grace) or by == request then return {'ok', int(newest)} end
+  if now - tonumber(at) < tonumber(grace) or by == request then return {'ok', int(newest)} end
 end
 redis.call('HSET', KEYS[1], 'x', 1)
 redis.call('ZADD', KEYS[2], 'GT', ends, mark)
