@@ -12,8 +12,9 @@ end
 local flat, s, others, closing = redis.call('HGETALL', KEYS[1]), {}, {}, {}
 for i = 1, #flat, 2 do s[flat[i]] = flat[i + 1] end
 local mine = s['c:' .. socket]
--- removed, unless the hash is younger than the connection: then the store has lost it
-if not mine and before ~= '0' and s.b and tonumber(s.b) <= tonumber(before) then return {'gone', s.k or ''} end
+-- removed, unless the hash is younger than the connection, or its last order older: then the store has lost it
+if not mine and before ~= '0' and tonumber(s.b or before + 1) <= tonumber(before)
+  and tonumber(s.g or 0) >= tonumber(before) then return {'gone', s.k or ''} end
 for field, value in pairs(s) do
   local id, where, n = field:match('^c:(.+)$'), value:match('^(.-):(%d+)$')
   if id and id ~= socket then

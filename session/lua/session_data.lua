@@ -6,8 +6,8 @@
 local socket, order, ttl, most = unpack(ARGV, 3, 6)
 if late() then return {'late'} end
 if socket ~= '' and redis.call('HEXISTS', KEYS[1], 'c:' .. socket) == 0 then
-  local s = redis.call('HMGET', KEYS[1], 'b', 'k')
-  if not s[1] or tonumber(s[1]) > tonumber(order) then return {'lost'} end
+  local s, at = redis.call('HMGET', KEYS[1], 'b', 'k', 'g'), tonumber(order)
+  if not s[1] or tonumber(s[1]) > at or tonumber(s[3] or 0) < at then return {'lost'} end
   return {'gone', s[2] or ''}
 end
 local whole, flat, size = {}, redis.call('HGETALL', KEYS[2]), 2
