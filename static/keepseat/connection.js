@@ -10,6 +10,8 @@ import { Tokens } from './tokens.js';
 const TRIES_UNTIL_DISCONNECTED = 5;
 /** A line that breaks sooner does not reset the backoff: a server that greets and falls would be stormed. */
 const STABLE_AFTER_MS = 10_000;
+/** Where tokens live for less than the server's warning time, each renewal is warned of at once again. */
+const RENEWAL_PAUSE_MS = 5_000;
 /** The code of a line that broke without a goodbye, as browsers report it. */
 const BROKEN = 1006;
 
@@ -30,6 +32,7 @@ export class Connection {
   #failures = 0; // the exponent of the backoff
   #tries = 0; // failed ones since the last `connected`
   #connectedAt = 0;
+  #renewedAt = -Infinity;
   #notBefore = 0; // no hurrying before this time: the server has asked for a pause
   #refresh = false; // the token was refused as expired: ask for another
   /** @type {ReturnType<typeof setTimeout> | undefined} */
@@ -156,6 +159,12 @@ export class Connection {
   /** Where it fails, the server closes the line with `token_expired`, and there is another try. */
   async #renew() {
     const line = this.#line;
+    const pauseMs = this.#renewedAt + RENEWAL_PAUSE_MS - Date.now();
+    if (pauseMs > 0) {
+      setTimeout(() => line === this.#line && this.#renew(), pauseMs);
+      return;
+    }
+    this.#renewedAt = Date.now();
     const token = await this.#tokens.get(true).catch(() => null);
     if (token && line === this.#line) line?.send(JSON.stringify({ type: 'auth', token }));
   }

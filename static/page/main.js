@@ -96,6 +96,7 @@ function showState({ state, willRetry, code, reason }, given) {
     return showSignIn({ expired: reason !== 'token_required' });
   }
   const gone = willRetry ? t('disconnected') : code === 4000 ? t('replaced') : t('disconnectedFinal');
+  if (state !== 'connected') clear();
   status.setAttribute('disconnected-text', gone);
   status.setAttribute('state', state);
 }
@@ -137,6 +138,7 @@ for (const [name, key] of /** @type {const} */ ([
 ])) status.setAttribute(name, t(key));
 status.addEventListener('retry', () => session?.client.reconnect());
 addEventListener('hashchange', () => {
+  clear();
   route();
   main.focus();
 });

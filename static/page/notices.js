@@ -3,7 +3,7 @@
 import { h, icon } from './dom.js';
 import { t } from './i18n.js';
 
-const SHOWN_MS = 12_000;
+const SHOWN_MS = 8_000;
 
 /** @type {ReturnType<typeof setTimeout> | undefined} */
 let timer;

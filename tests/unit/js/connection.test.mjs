@@ -234,17 +234,37 @@ test('a getToken that hangs is given up', async () => {
   assert.equal(calls, 2);
 });
 
+/** Web Locks are not made of promises alone. */
+async function renewed() {
+  await new Promise((resolve) => setImmediate(resolve));
+  await settle();
+}
+
 test('a token that is about to expire is renewed on the open line', async () => {
   let calls = 0;
   const { client } = await start({ getToken: async () => `token-${++calls}` });
   const socket = accept();
   socket.receive({ type: 'token-expiring', expiresAt: 1 });
-  socket.receive({ type: 'token-expiring', expiresAt: 1 });
-  await new Promise((resolve) => setImmediate(resolve)); // Web Locks are not made of promises alone
-  await settle();
+  await renewed();
 
-  assert.deepEqual(socket.of('auth').map((frame) => frame.token), ['token-1', 'token-2', 'token-2']);
+  assert.deepEqual(socket.of('auth').map((frame) => frame.token), ['token-1', 'token-2']);
   assert.equal(client.state, 'connected');
+});
+
+test('tokens that are always about to expire are not renewed without a pause', async () => {
+  let calls = 0;
+  await start({ getToken: async () => `token-${++calls}` });
+  const socket = accept();
+  socket.receive({ type: 'token-expiring', expiresAt: 1 });
+  await renewed();
+  socket.receive({ type: 'token-expiring', expiresAt: 1 });
+  await pass(4_000);
+  await renewed();
+  assert.equal(calls, 2);
+  await pass(1_000);
+  await renewed();
+
+  assert.equal(calls, 3);
 });
 
 test('closing is final', async () => {
