@@ -1,15 +1,20 @@
 """The back end's calls, the public events and the probes, against a real server process."""
 
+import asyncio
 import json
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from tornado.web import HTTPError
 
+from handlers import base
 from session.protocol import MAX_DATA_BYTES
 from tests.conftest import Connect, Servers
 from tests.support.api import Answer, Api
 from tests.support.servers import ServerProcess
 from tests.support.stores import StoreProcess
+from tests.support.tokens import API_KEY
 from tests.support.waiting import eventually
 
 CONCERT = {
@@ -37,39 +42,80 @@ def api(server: ServerProcess) -> Api:
 
 
 def outcome(answer: Answer) -> tuple[int, Any]:
-    """Status and, where there is one, the error's code."""
-    return answer.status, answer.json["error"]["code"] if answer.status >= 400 else None
+    """Status and, where there is one, the error's code; errors have one shape."""
+    if answer.status < 400:
+        return answer.status, None
+    error = answer.json["error"]
+    assert {"error"} == answer.json.keys()
+    assert {"code", "message"} <= error.keys() <= {"code", "message", "details"}
+    assert error["message"]
+    return answer.status, error["code"]
 
 
 # --- who may call ---
 
 
+CALLS = [
+    ("GET", "/api/events"),
+    ("PUT", "/api/events/42"),
+    ("GET", "/api/events/42"),
+    ("DELETE", "/api/events/42"),
+    ("GET", "/api/events/42/stats"),
+    ("POST", "/api/rooms/event:42/messages"),
+    ("GET", "/api/users/1"),
+    ("POST", "/api/users/1/disconnect"),
+    ("GET", "/api/nothing"),
+]
+
+
 async def test_the_back_end_alone_may_call(server: ServerProcess) -> None:
     """Without the key, or with another, every call is 401, be there such a call or not."""
-    calls = [
-        ("GET", "/api/events"),
-        ("PUT", "/api/events/42"),
-        ("GET", "/api/events/42"),
-        ("DELETE", "/api/events/42"),
-        ("GET", "/api/events/42/stats"),
-        ("POST", "/api/rooms/event:42/messages"),
-        ("GET", "/api/users/1"),
-        ("POST", "/api/users/1/disconnect"),
-        ("GET", "/api/nothing"),
-    ]
-
-    answers = [await Api(server, key)(*call, {}) for call in calls for key in (None, "another key", "")]
+    answers = [await Api(server, key)(*call, {}) for call in CALLS for key in (None, "another key", "")]
 
     assert {(401, "unauthorized")} == {outcome(answer) for answer in answers}
 
 
+async def test_the_key_is_a_bearer_token(server: ServerProcess) -> None:
+    """The scheme's name may be written as one likes; another scheme is none."""
+    expected = {f"Bearer {API_KEY}": 200, f"bearer {API_KEY}": 200, f"Basic {API_KEY}": 401, API_KEY: 401}
+
+    actual = {
+        sent: (await Api(server, key=None).get("/api/events", Authorization=sent)).status for sent in expected
+    }
+
+    assert expected == actual
+
+
 async def test_without_a_key_there_is_no_api(servers: Servers) -> None:
-    """A server that was given none has no calls, whatever is sent."""
+    """A server that was given none has no calls, whatever is sent; what everyone may see is there."""
     (server,) = servers(api_key="")
 
-    answers = [await Api(server, key).get("/api/events") for key in (None, "")]
+    answers = [await Api(server, key)(*call, {}) for call in CALLS for key in (None, "", API_KEY)]
+    public = await Api(server, key=None).get("/events")
 
-    assert [(404, "not_found")] * 2 == [outcome(answer) for answer in answers]
+    assert {(404, "not_found")} == {outcome(answer) for answer in answers}
+    assert 200 == public.status
+
+
+def test_the_key_is_compared_in_constant_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """How long a refusal takes must not tell how much of a guessed key was right."""
+    compared: list[tuple[bytes, bytes]] = []
+
+    def compare(given: bytes, expected: bytes) -> bool:
+        compared.append((given, expected))
+        return False
+
+    monkeypatch.setattr(base.hmac, "compare_digest", compare)
+    handler: Any = SimpleNamespace(
+        services=SimpleNamespace(api_key="secret"),
+        request=SimpleNamespace(headers={"Authorization": "Bearer secret"}),
+        set_header=lambda name, value: None,
+    )
+
+    with pytest.raises(HTTPError, match="401"):
+        base.Handler.require_api_key(handler)
+
+    assert [(b"secret", b"secret")] == compared
 
 
 async def test_an_unknown_call_is_told_as_json(api: Api) -> None:
@@ -111,6 +157,28 @@ async def test_the_back_end_reads_what_it_put(api: Api) -> None:
     assert [{**one.json, "seats": None}] == [{**e, "seats": None} for e in all_of_them.json["events"]]
     assert "seats" not in all_of_them.json["events"][0]
     assert "no-store" == one.headers["cache-control"]
+
+
+@pytest.mark.parametrize(
+    "seating",
+    [
+        {},
+        {"seats": ["B-2", "A-1"]},
+        {"sections": [{"name": "VIP", "rows": 2, "seatsPerRow": 3, "price": 165000.5}]},
+    ],
+    ids=["no seats", "seats", "sections"],
+)
+async def test_what_was_read_can_be_put_again(api: Api, seating: dict[str, Any]) -> None:
+    """An event goes through a GET and a PUT unchanged, whatever its seats were made from."""
+    await api.put("/api/events/42", {"title": "A", **seating})
+    before = await api.get("/api/events/42")
+
+    again = await api.put("/api/events/42", before.json)
+    after = await api.get("/api/events/42")
+
+    assert 200 == again.status
+    assert seating.items() <= after.json.items()
+    assert before.json == after.json
 
 
 async def test_all_servers_see_an_event_at_once(servers: Servers) -> None:
@@ -286,6 +354,25 @@ async def test_a_message_reaches_the_room(server: ServerProcess, api: Api, conne
     assert [{"n": [1, None, "좌석"]}, None] == heard
 
 
+async def test_a_personal_message_reaches_that_user_alone(
+    server: ServerProcess, api: Api, connect: Connect
+) -> None:
+    """On every connection of theirs, whatever characters their id has; nobody else hears of it."""
+    name = "mina|x@y.z"
+    hers = [await connect(server, user=name) for _ in range(2)]
+    his = await connect(server, user="theo")
+
+    told = await api.publish(f"user:{name}", "for her")
+    await api.publish("user:theo", "for him")
+    heard = [await client.expect_messages(f"user:{name}", 1) for client in hers]
+    his_own = await his.expect_messages("user:theo", 1)
+
+    assert f"user:{name}" == told["room"]
+    assert [["for her"], ["for her"]] == heard
+    assert ["for him"] == his_own
+    assert ["for him"] == [frame["data"] for frame in his.frames if frame["type"] == "message"]
+
+
 async def test_a_key_makes_a_message_go_out_once(servers: Servers) -> None:
     """Repeated with its key, on whatever server, it brings the first answer; without a key it is another."""
     one, other = (Api(server) for server in servers(2))
@@ -298,6 +385,23 @@ async def test_a_key_makes_a_message_go_out_once(servers: Servers) -> None:
     assert first == again
     assert [first["offset"] + 1, first["offset"] + 2] == plain
     assert "event:43" == elsewhere["room"]
+
+
+async def test_a_key_sent_twenty_times_at_once_is_one_message(servers: Servers, connect: Connect) -> None:
+    """Over two servers; all get the same answer, and the room hears one of them."""
+    a, b = servers(2)
+    reader = await connect(a)
+    await reader.do("join-event", eventId="42")
+
+    answers = await asyncio.gather(
+        *((Api(server).publish("event:42", n, key="order-1")) for n in range(10) for server in (a, b))
+    )
+    await Api(b).publish("event:42", "the next")
+    heard = await reader.expect_messages("event:42", 2)
+
+    assert [answers[0]] * 20 == answers
+    assert "the next" == heard[1]
+    assert [1, 2] == [frame["offset"] for frame in reader.frames if frame["type"] == "message"]
 
 
 async def test_the_keys_of_users_are_others(server: ServerProcess, api: Api, connect: Connect) -> None:

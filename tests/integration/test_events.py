@@ -183,6 +183,30 @@ async def test_a_put_that_comes_late_changes_nothing(
     assert ["42"] == store_process.client.zrange(keys.EVENTS, 0, -1)
 
 
+@pytest.mark.parametrize(
+    ("script", "names", "args"),
+    [
+        ("event_put", [keys.event("42")], ["request", '{"title":"B"}', 0, "", ""]),
+        ("event_index", [keys.EVENTS], ["43", MAX_EVENTS]),
+        ("event_forget", [keys.EVENTS], [-1, "42"]),
+        ("event_delete", [keys.event("42")], ["{e:42}"]),
+    ],
+)
+async def test_no_script_changes_anything_when_it_is_late(
+    events: Events, store: Store, store_process: StoreProcess, script: str, names: list[str], args: list[Any]
+) -> None:
+    """Each looks at its deadline before its first write."""
+    await events.put("42", EventDraft(title="A"))
+    before = {key: store_process.client.dump(key) for key in sorted(store_process.client.keys("*"))}
+    store.clock.lease_end_ms = 1
+
+    with pytest.raises(Unavailable):
+        await store.script(script, names, args)
+    after = {key: store_process.client.dump(key) for key in sorted(store_process.client.keys("*"))}
+
+    assert before == after
+
+
 # --- the list of all ---
 
 
