@@ -14,7 +14,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
-from typing import Annotated, Any, Literal, NoReturn, TypeVar
+from typing import Annotated, Any, NoReturn, TypeVar
 from urllib.parse import urlsplit
 
 import jwt
@@ -40,6 +40,8 @@ KEY_SET_DEFAULT = ("RS256", "ES256", "EdDSA")
 
 CLOSED = frozenset({"user", "queue", "seats"})
 """Namespaces that no pattern opens."""
+REFRESH = "refresh"
+"""The purpose of a refresh token."""
 USER_ID = re.compile(r"[A-Za-z0-9_.@:|-]{1,128}")
 
 Patterns = tuple[Annotated[str, Meta(min_length=1, max_length=200)], ...]
@@ -78,7 +80,7 @@ class _SignInClaims(_Claims, kw_only=True):
 
 
 class _RefreshClaims(_Claims, kw_only=True):
-    purpose: Literal["refresh"]
+    purpose: str
     sid: Word
     n: Annotated[int, Meta(ge=1, lt=2**53)]
 
@@ -271,7 +273,7 @@ def _remote_key(data: Any, allowed: Sequence[str]) -> _Key | None:
         if data.get("use", "sig") != "sig" or "verify" not in data.get("key_ops", ["verify"]):
             return None
         material = jwt.PyJWK(data).key
-    except (jwt.PyJWTError, UnsupportedAlgorithm, ValueError, TypeError, AttributeError, OverflowError):
+    except Exception:  # a key may be bad in more ways than its readers have names for
         return None
     kid, only = data.get("kid"), data.get("alg")
     algorithms = tuple(name for name in _fitting(material) if name in allowed and only in (None, name))
@@ -471,7 +473,7 @@ class Issuer:
     def refresh(self, refresh: RefreshToken) -> str:
         """A refresh token; always the same one for the same generation of a sign-in."""
         claims = {
-            "purpose": "refresh",
+            "purpose": REFRESH,
             "sub": refresh.user_id,
             "sid": refresh.sign_in,
             "n": refresh.generation,
@@ -489,6 +491,8 @@ class Issuer:
         if payload is None:
             _invalid("this is no refresh token of this server")
         claims = _read_claims(_refresh_claims, payload, self._config)
+        if claims.purpose != REFRESH:
+            _invalid("the token is for another purpose than refreshing")
         return RefreshToken(_user_id(claims), claims.sid, claims.n, int(claims.exp))
 
     def _sign(self, claims: dict[str, Any]) -> str:
