@@ -1,7 +1,6 @@
 /** English. The keys are the same in every dictionary. */
 
 export const en = {
-  tagline: 'Lose your connection, never your place.',
   skip: 'Skip to the content',
   signInTitle: 'Welcome to Keepseat',
   signInLead: 'A ticket sale in real time. Stop the server, pull the plug, change the device: what you had is still yours.',
@@ -40,7 +39,6 @@ export const en = {
   message: 'Message',
   messagePlaceholder: 'Say something…',
   send: 'Send',
-  sending: 'Sending…',
   notSent: 'Not sent: {reason}',
   newest: 'Newest messages',
   gap: 'Messages may be missing here.',

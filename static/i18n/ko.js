@@ -2,7 +2,6 @@
 
 /** @type {Record<keyof typeof import('./en.js').en, string>} */
 export const ko = {
-  tagline: '연결은 끊겨도, 내 자리는 그대로.',
   skip: '본문으로 건너뛰기',
   signInTitle: 'Keepseat에 오신 것을 환영합니다',
   signInLead: '실시간 티켓 예매입니다. 서버가 멈춰도, 네트워크가 끊겨도, 기기를 바꿔도 내 자리는 그대로입니다.',
@@ -41,7 +40,6 @@ export const ko = {
   message: '메시지',
   messagePlaceholder: '메시지를 입력하세요…',
   send: '보내기',
-  sending: '보내는 중…',
   notSent: '보내지 못했습니다: {reason}',
   newest: '최신 메시지 보기',
   gap: '이 사이에 빠진 메시지가 있을 수 있습니다.',

@@ -8,8 +8,9 @@ const LONGEST = 500;
 /**
  * @param {import('../keepseat/client.js').Client} client
  * @param {string} room
+ * @param {string} user
  */
-export function chatBox(client, room) {
+export function chatBox(client, room, user) {
   const input = /** @type {HTMLInputElement} */ (
     h('input', { name: 'message', 'aria-label': t('message'), placeholder: t('messagePlaceholder'), maxlength: LONGEST, autocomplete: 'off' })
   );
@@ -26,7 +27,7 @@ export function chatBox(client, room) {
     button.disabled = true;
     trouble.replaceChildren();
     try {
-      await client.publish(room, { from: client.connected?.userId, text }, { key: last.key });
+      await client.publish(room, { from: user, text }, { key: last.key });
       last = { text: '', key: '' };
       input.value = '';
     } catch (error) {

@@ -7,7 +7,7 @@ import { poster } from './poster.js';
 import { fill, placeholder } from './states.js';
 
 /**
- * @typedef {{ name: string, rows: number, seatsPerRow: number, price: number | null }} Section
+ * @typedef {{ name: string, rows: number, seatsPerRow: number, price?: number | null }} Section
  * @typedef {{ id: string, title: string, venue: string | null, startsAt: number | null, seatCount: number,
  *   waitingRoom: boolean, sections?: Section[] }} EventInfo
  */
@@ -22,6 +22,7 @@ export function eventListView(signal) {
       show: ({ events }) => (events.length ? list(events) : empty()),
       failed: () => null,
       boxes: 3,
+      heading: 'h2',
     },
     signal,
   );

@@ -10,7 +10,7 @@ import { poster } from './poster.js';
 import { fill, placeholder } from './states.js';
 
 /** @typedef {import('./event-list.js').EventInfo} EventInfo */
-/** @typedef {{ client: import('../keepseat/client.js').Client, history: import('./history.js').History }} Context */
+/** @typedef {{ user: string, client: import('../keepseat/client.js').Client, history: import('./history.js').History }} Context */
 
 /**
  * @param {string} id
@@ -25,9 +25,9 @@ export function eventView(id, context, signal) {
     {
       load: () => request(`/events/${id}`),
       show: (event) => content(event, context, signal),
-      failed: ({ status }) =>
-        status === 404 || status === 422 ? placeholder({ sign: 'ticket', title: t('noEvent'), text: t('noEventLead') }) : null,
+      failed: ({ status }) => (status === 404 ? noSuchEvent() : null),
       boxes: 2,
+      heading: 'h1',
     },
     signal,
   );
@@ -39,12 +39,11 @@ export function eventView(id, context, signal) {
  * @param {Context} context
  * @param {AbortSignal} signal
  */
-function content(event, { client, history }, signal) {
+function content(event, { user, client, history }, signal) {
   document.title = `${event.title} · Keepseat`;
   const people = h('p', { class: 'people' });
   const chat = `chat:${event.id}`;
   stayIn(event.id, chat, client, signal, (count) => people.replaceChildren(icon('people'), t('here', { count })));
-  const userId = () => client.connected?.userId;
   return h(
     'div',
     { class: 'event' },
@@ -61,9 +60,9 @@ function content(event, { client, history }, signal) {
     ]),
     panel('talk', t('chat'), t('chatLead'), [
       feed({
-        history, signal, room: chat, label: t('chat'), empty: t('noChat'), read: (data) => readChat(data, userId()),
+        history, signal, room: chat, label: t('chat'), empty: t('noChat'), read: (data) => readChat(data, user),
       }),
-      chatBox(client, chat),
+      chatBox(client, chat, user),
     ]),
   );
 }
@@ -104,9 +103,13 @@ function panel(sign, title, lead, children) {
 /** @param {EventInfo} event */
 function prices({ sections = [] }) {
   const rows = sections.map(({ name, price, rows: count, seatsPerRow }) =>
-    h('li', {}, h('b', {}, name), price === null ? '' : formatPrice(price), h('small', {}, t('seats', { count: count * seatsPerRow }))),
+    h('li', {}, h('b', {}, name), price == null ? '' : formatPrice(price), h('small', {}, t('seats', { count: count * seatsPerRow }))),
   );
   return rows.length > 0 && h('ul', { class: 'prices' }, ...rows);
+}
+
+function noSuchEvent() {
+  return placeholder({ sign: 'ticket', title: t('noEvent'), text: t('noEventLead'), heading: 'h1' });
 }
 
 /** The back end may publish any JSON. @param {any} data */
@@ -119,9 +122,9 @@ function readAnnouncement(data) {
  * Whoever may publish may write any name into the data: fit for small talk, not for anything that counts.
  *
  * @param {any} data
- * @param {string | undefined} userId
+ * @param {string} user
  */
-function readChat(data, userId) {
+function readChat(data, user) {
   const from = typeof data?.from === 'string' ? data.from.slice(0, 64) : '';
-  return { ...readAnnouncement(data), from, own: from === userId };
+  return { ...readAnnouncement(data), from, own: from === user };
 }

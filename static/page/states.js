@@ -10,28 +10,41 @@ export function loading(count) {
 }
 
 /**
- * @param {{ sign: string, title: string, text?: string, action?: HTMLElement }} words
+ * @param {{ sign: string, title: string, text?: string, heading?: 'h1' | 'h2', action?: HTMLElement }} words
  */
-export function placeholder({ sign, title, text, action }) {
-  return h('div', { class: 'placeholder' }, icon(sign), h('h2', {}, title), text && h('p', {}, text), action);
+export function placeholder({ sign, title, text, heading = 'h2', action }) {
+  return h('div', { class: 'placeholder' }, icon(sign), h(heading, {}, title), text && h('p', {}, text), action);
 }
+
+/**
+ * @template T
+ * @typedef {object} Filling
+ * @property {() => Promise<T>} load
+ * @property {(value: T) => Node} show
+ * @property {(error: any) => Node | null} failed what to show for an error that trying again does not mend
+ * @property {number} boxes how many to draw while loading
+ * @property {'h1' | 'h2'} heading of the words about a failure
+ */
 
 /**
  * Load, and show what came; on failure offer to try again.
  *
  * @template T
  * @param {HTMLElement} place
- * @param {{ load: () => Promise<T>, show: (value: T) => Node, failed: (error: any) => Node | null, boxes: number }} how
+ * @param {Filling<T>} filling
  * @param {AbortSignal} signal
  */
-export async function fill(place, { load, show, failed, boxes }, signal) {
+export async function fill(place, filling, signal) {
+  const { load, show, failed, boxes, heading } = filling;
   place.replaceChildren(loading(boxes));
-  let content;
-  try {
-    content = show(await load());
-  } catch (error) {
-    const again = h('button', { class: 'primary', click: () => fill(place, { load, show, failed, boxes }, signal) }, t('retry'));
-    content = failed(error) ?? placeholder({ sign: 'warning', title: t('loadFailed'), text: t('error_network'), action: again });
-  }
-  if (!signal.aborted) place.replaceChildren(content);
+  const again = () => {
+    const action = h('button', { class: 'primary', click: () => fill(place, filling, signal) }, t('retry'));
+    return placeholder({ sign: 'warning', title: t('loadFailed'), text: t('error_network'), heading, action });
+  };
+  const shown = await load().then(
+    (value) => () => show(value),
+    (error) => () => failed(error) ?? again(),
+  );
+  // the reader may have gone elsewhere meanwhile: then nothing is begun
+  if (!signal.aborted) place.replaceChildren(shown());
 }
