@@ -225,6 +225,19 @@ async def test_the_hour_begins_with_the_last_connection(
     assert [True] * 3 == [HOUR_MS - 5000 < ttl <= HOUR_MS for ttl in gone]
 
 
+async def test_detaching_again_does_not_begin_the_hour_anew(
+    manager: SessionManager, store_process: StoreProcess
+) -> None:
+    """As after an answer that was lost, or when the sweep comes late."""
+    fence = await attach(manager)
+    await manager.update(USER, {"event_id": "1"}, by=fence)
+    await manager.detach(USER, fence.socket_id)
+    store_process.client.pexpire(KEYS.session, 5000)
+    await manager.detach(USER, fence.socket_id)
+
+    assert store_process.client.pttl(KEYS.session) <= 5000
+
+
 async def test_coming_back_lengthens_it_again(manager: SessionManager, store_process: StoreProcess) -> None:
     """Within the hour, all of the session's keys."""
     await manager.save(USER, {"event_id": "1"}, raw(a=1))
@@ -493,6 +506,18 @@ async def test_of_too_many_the_oldest_goes(servers: Servers, store_process: Stor
     assert [f"1 x {USER} {fences[0].socket_id}", f"2 x {USER} {fences[1].socket_id}"] == rung
 
 
+async def test_attaching_again_costs_nobody_a_place(servers: Servers, store_process: StoreProcess) -> None:
+    """A socket that is in already is not one more."""
+    fences = [await attach(servers["a"]) for _ in range(3)]
+    with heard(store_process) as notices:
+        for fence in fences:
+            await servers["a"].attach(USER, fence.socket_id, order=fence.order, replaces=fence.socket_id)
+        rung = notices()
+
+    assert [] == rung
+    assert [f.socket_id for f in fences] == await names(servers["a"])
+
+
 async def test_fifty_at_once_leave_two(servers: Servers) -> None:
     """However many servers they come to: the limit holds, and the two that stay are the newest."""
     managers = [servers.with_config(name, Config(max_connections_per_user=2)) for name in "abc"]
@@ -545,6 +570,18 @@ async def test_removing_who_is_not_there(manager: SessionManager) -> None:
 
     assert 0 == count
     assert new.order > (await manager.check(USER)).session.kicked_at > 0
+
+
+async def test_removing_who_was_forgotten(manager: SessionManager, store_process: StoreProcess) -> None:
+    """The store came back empty, and the administrator was faster than the server."""
+    fence = await attach(manager)
+    store_process.client.flushall()
+    await manager.disconnect(USER)
+    with pytest.raises(Gone) as caught:
+        await manager.attach(USER, fence.socket_id, order=fence.order)
+
+    assert caught.value.kicked_at >= fence.order
+    assert [] == await names(manager)
 
 
 async def test_a_removed_one_that_detaches_spares_the_others(manager: SessionManager) -> None:
@@ -726,6 +763,22 @@ async def test_a_server_that_is_only_late_is_not_swept(
     assert frozenset() == late
     assert not condemned
     assert [fence.socket_id] == await names(server.manager)
+
+
+async def test_a_server_that_came_back_in_time_is_spared(
+    server: Server, servers: Servers, store_process: StoreProcess
+) -> None:
+    """It was taken for dead, and renewed before anybody swept it."""
+    fence = await attach(servers["i-back"])
+    lapse(store_process, "i-back", 3000)
+    await server.leases.renew()
+    lapse(store_process, "i-back", -9000)
+    judged = server.leases.dead
+    await server.janitor._sweep_instance("i-back")
+
+    assert frozenset({"i-back"}) == judged
+    assert USER == (await server.manager.indexed(keys.bucket(USER), "i-back"))[fence.socket_id]
+    assert store_process.client.zscore(keys.LEASES, "i-back") is not None
 
 
 async def test_detaching_later_is_done_soon(server: Server, store_process: StoreProcess) -> None:

@@ -143,12 +143,15 @@ async def test_does_not_wait_for_an_answer_before_it_writes_on(make: Make) -> No
     exchange = Exchange()
     line = make(exchange)
     wire = await exchange.wire()
-    line.submit("SLOW")
+    slow = line.submit("SLOW")
     await turns()
-    line.submit("NEXT")
+    following = line.submit("NEXT")
     await turns()
+    sent = list(wire.sent)
+    wire.answer(1, 2)
 
-    assert [("SLOW",), ("NEXT",)] == wire.sent
+    assert [("SLOW",), ("NEXT",)] == sent
+    assert [1, 2] == [await outcome(slow), await outcome(following)]
 
 
 async def test_calls_wait_for_the_first_connection(make: Make) -> None:
@@ -216,6 +219,20 @@ async def test_what_was_given_up_is_never_sent(make: Make) -> None:
     assert [1, 2] == [await outcome(calls[0]), await outcome(calls[2])]
     assert [("KEPT", 1), ("KEPT", 2)] == wire.sent
     assert not calls[1].sent
+
+
+async def test_what_was_given_up_at_once_is_never_sent(make: Make) -> None:
+    """Also where the line is up: its caller went before the loop turned."""
+    exchange = Exchange()
+    line = make(exchange)
+    wire = await exchange.wire()
+    gone, here = line.submit("GONE"), line.submit("HERE")
+    gone.future.cancel()
+    wire.answer("for the one that is here")
+
+    assert "for the one that is here" == await outcome(here)
+    assert [("HERE",)] == wire.sent
+    assert not gone.sent
 
 
 async def test_the_answer_of_what_was_given_up_is_nobody_elses(make: Make) -> None:
