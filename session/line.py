@@ -21,6 +21,8 @@ MAX_WAITING = 20_000
 """Commands that may wait for the line; beyond it they are refused at once."""
 
 Command = tuple[Any, ...]
+ErrorReplies = type[Exception] | tuple[type[Exception], ...]
+"""What a wire raises for an answer that is an error; anything else means that the connection is lost."""
 
 
 class Wire(Protocol):
@@ -50,7 +52,7 @@ class Call:
 class Line:
     """Keeps one connection open for as long as it runs; ``open_wire`` makes a connected one."""
 
-    def __init__(self, open_wire: Callable[[], Awaitable[Wire]], error_reply: type[Exception]) -> None:
+    def __init__(self, open_wire: Callable[[], Awaitable[Wire]], error_reply: ErrorReplies) -> None:
         self._open_wire = open_wire
         self._error_reply = error_reply
         self._waiting: deque[Call] = deque()

@@ -114,7 +114,7 @@ class Store:
         self._pool = ConnectionPool.from_url(
             url, protocol=2, driver_info=None, socket_timeout=None, **options
         )
-        self._line = Line(self.open_wire, ResponseError)
+        self._line = Line(self.open_wire, (ResponseError, BusyLoadingError))
         self._scripts = _load_scripts("PUBLISH")
         self._metrics = metrics
         self.clock = Clock()
@@ -148,18 +148,20 @@ class Store:
             RedisError: the script itself is wrong.
         """
         started = time.monotonic()
+        outcome = "none"
         for again in (True, False):
             tail: tuple[Arg, ...] = (*keys, self.clock.deadline_ms())
-            answer = await self._within_budget(
-                lambda: self._script_once(self._scripts[name], len(keys), tail, args)  # noqa: B023 - awaited here
+            answer, outcome = await self._within_budget(
+                lambda: self._script_once(self._scripts[name], len(keys), tail, args),  # noqa: B023 - awaited here
+                outcome,
             )
             if answer != [b"late"]:
                 self._metrics.store_seconds.labels(name).observe(time.monotonic() - started)
                 return answer  # type: ignore[no-any-return]
             if again and self.renew is not None:
                 await self.renew()
-        self._metrics.store_errors.labels("none").inc()
-        raise Unavailable("none")
+        self._metrics.store_errors.labels(outcome).inc()
+        raise Unavailable(outcome)
 
     async def command(self, *command: Arg) -> Any:
         """Run a plain command that only reads, or that may well run twice.
@@ -167,7 +169,8 @@ class Store:
         Raises:
             Unavailable: the store did not answer in time.
         """
-        return await self._within_budget(lambda: self._attempt(command))
+        answer, _ = await self._within_budget(lambda: self._attempt(command), "none")
+        return answer
 
     async def _script_once(self, script: _Script, keys: int, head: Sequence[Arg], args: Sequence[Arg]) -> Any:
         call = (keys, *head, secrets.token_hex(3), *args)
@@ -186,18 +189,19 @@ class Store:
             raise _LostError(call.sent) from None
         except LineLostError:
             raise _LostError(call.sent) from None
-        except ReadOnlyError:
+        except ResponseError as error:
             # a demoted primary keeps the connection; only a new one finds the new primary
-            self._line.drop()
+            if "READONLY" in str(error) or isinstance(error, ReadOnlyError):
+                self._line.drop()
             raise
 
-    async def _within_budget(self, attempt: Callable[[], Awaitable[Any]]) -> Any:
+    async def _within_budget(self, attempt: Callable[[], Awaitable[Any]], outcome: str) -> tuple[Any, str]:
+        """The answer, and whether an attempt before it may have changed something (``unknown``)."""
         end = time.monotonic() + BUDGET_SECONDS
-        outcome = "none"
         pause = 0.02
         while True:
             try:
-                return await attempt()
+                return await attempt(), outcome
             except _LostError as error:
                 outcome = "unknown" if error.sent else outcome
             except RedisError as error:

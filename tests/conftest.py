@@ -44,6 +44,15 @@ def pytest_runtest_makereport(item: pytest.Item) -> Iterator[Any]:
 @pytest.fixture
 def io_loop(io_loop: IOLoop) -> Iterator[IOLoop]:
     """Tornado's loop, on which nothing is left running when it closes."""
+    loop = io_loop.asyncio_loop  # type: ignore[attr-defined]
+    problems: list[str] = []
+
+    # The default one formats tracebacks, also out of the garbage collector: Python 3.11 then crashes what
+    # was just being parsed ("AST constructor recursion depth mismatch").
+    def note(_: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        problems.append(f"{context['message']}: {context.get('exception')!r}")
+
+    loop.set_exception_handler(note)
     yield io_loop
 
     async def cancel() -> None:
@@ -55,6 +64,7 @@ def io_loop(io_loop: IOLoop) -> Iterator[IOLoop]:
         await asyncio.get_running_loop().shutdown_default_executor()
 
     io_loop.run_sync(cancel, timeout=10)
+    assert problems == []
 
 
 # --- stores ---

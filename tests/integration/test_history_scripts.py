@@ -349,6 +349,18 @@ async def test_meta_lost(server: Server, store_process: StoreProcess) -> None:
     assert ["new", "retried"] == await server.read(first._replace(offset=0))
 
 
+async def test_a_retry_in_a_lost_room_is_a_message(server: Server, store_process: StoreProcess) -> None:
+    """The first publication of a room's new life asks nothing of its former one."""
+    await server.publish("x", rid="other")
+    old = await server.publish("x", rid="r")
+    store_process.client.delete(KEYS.meta)
+
+    at = await server.publish("x", rid="r")
+
+    assert 1 == at.offset
+    assert old.epoch != at.epoch
+
+
 async def test_ids_lost(server: Server, store_process: StoreProcess) -> None:
     """A retry is then another message: the one thing that an evicting store can break."""
     first = await server.publish("x", rid="r")
@@ -365,9 +377,11 @@ async def test_a_hole_in_the_stream_is_no_success(server: Server, store_process:
     after = await server.read(end._replace(offset=3))
     store_process.client.xdel(KEYS.stream, "5-0")
 
+    at_the_end = await server.rooms.history(ROOM, end._replace(offset=3))
+
     assert ["trimmed"] == middle
     assert [4, 5] == after
-    assert ["trimmed"] == await server.read(end._replace(offset=3))
+    assert isinstance(at_the_end, Lost)
 
 
 async def test_a_tail_lost_without_another_word_is_seen(server: Server, store_process: StoreProcess) -> None:

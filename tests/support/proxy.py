@@ -25,6 +25,8 @@ class Proxy:
         self._target_port = target_port
         self._lines: set[tuple[asyncio.StreamWriter, asyncio.StreamWriter]] = set()
         self._accepts = True
+        self.accepted = 0
+        """Lines that were ever let through."""
         self._loop = asyncio.new_event_loop()
         self._flows = asyncio.Event()
         self._flows.set()
@@ -106,6 +108,7 @@ class Proxy:
             _reset(writer)
             return
         line = (writer, far_writer)
+        self.accepted += 1
         self._lines.add(line)
         try:
             await asyncio.gather(self._pump(reader, far_writer), self._pump(far_reader, writer))

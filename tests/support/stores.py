@@ -42,12 +42,13 @@ class StoreProcess:
         self._process: subprocess.Popen[bytes] | None = None
         self.start()
 
-    def start(self) -> None:
-        """Start it, again after `kill`, and wait until it answers."""
+    def start(self, *more: str, wait: bool = True) -> None:
+        """Start it, again after `kill`, with more options for this time; wait until it answers."""
         self.folder.mkdir(parents=True, exist_ok=True)
         with (self.folder / "store.log").open("ab") as log:
-            self._process = subprocess.Popen(self._command, stdout=log, stderr=log)
-        wait_until(self._answers, f"the store of {self.folder} answers")
+            self._process = subprocess.Popen([*self._command, *more], stdout=log, stderr=log)
+        if wait:
+            wait_until(self._answers, f"the store of {self.folder} answers")
 
     def _answers(self) -> bool:
         assert self._process is not None
