@@ -3,6 +3,8 @@
 import { HttpError, post } from './http.js';
 
 const KEY = 'token';
+/** Beside the token: the name as it was typed, with the user id that the server made of it. */
+const NAME_KEY = 'name';
 
 /** @returns {string | null} */
 export const token = () => localStorage.getItem(KEY);
@@ -22,19 +24,31 @@ export function userId(jwt = token()) {
 /** @param {string} name */
 export async function signIn(name) {
   const answer = await post('/auth/login', { name });
+  localStorage.setItem(NAME_KEY, JSON.stringify({ userId: answer.userId, name }));
   localStorage.setItem(KEY, answer.token);
+}
+
+/** What to call the user: not every name is a user id. @param {string} user */
+export function nameOf(user) {
+  const { userId: owner, name } = JSON.parse(localStorage.getItem(NAME_KEY) ?? '{}');
+  return owner === user ? name : user;
 }
 
 export async function signOut() {
   const last = token();
-  localStorage.removeItem(KEY);
+  forget();
   // if this fails the token dies of age, and nobody here has it any more
   await post('/auth/logout', {}, last ? { Authorization: `Bearer ${last}` } : {}).catch(() => {});
 }
 
 /** The token was refused: nobody is signed in, unless another tab has a newer one. @param {string} refused */
 export function discard(refused) {
-  if (token() === refused) localStorage.removeItem(KEY);
+  if (token() === refused) forget();
+}
+
+function forget() {
+  localStorage.removeItem(KEY);
+  localStorage.removeItem(NAME_KEY);
 }
 
 /** For the client. @type {import('../keepseat/types.js').GetToken} */

@@ -8,9 +8,9 @@ const LONGEST = 500;
 /**
  * @param {import('../keepseat/client.js').Client} client
  * @param {string} room
- * @param {string} user
+ * @param {{ from: string, userId: string }} author
  */
-export function chatBox(client, room, user) {
+export function chatBox(client, room, author) {
   const input = /** @type {HTMLInputElement} */ (
     h('input', { name: 'message', 'aria-label': t('message'), placeholder: t('messagePlaceholder'), maxlength: LONGEST, autocomplete: 'off' })
   );
@@ -27,7 +27,7 @@ export function chatBox(client, room, user) {
     button.disabled = true;
     trouble.replaceChildren();
     try {
-      await client.publish(room, { from: user, text }, { key: last.key });
+      await client.publish(room, { ...author, text }, { key: last.key });
       last = { text: '', key: '' };
       input.value = '';
     } catch (error) {

@@ -10,7 +10,7 @@ import { poster } from './poster.js';
 import { fill, placeholder } from './states.js';
 
 /** @typedef {import('./event-list.js').EventInfo} EventInfo */
-/** @typedef {{ user: string, client: import('../keepseat/client.js').Client, history: import('./history.js').History }} Context */
+/** @typedef {{ user: string, name: string, client: import('../keepseat/client.js').Client, history: import('./history.js').History }} Context */
 
 /**
  * @param {string} id
@@ -39,7 +39,7 @@ export function eventView(id, context, signal) {
  * @param {Context} context
  * @param {AbortSignal} signal
  */
-function content(event, { user, client, history }, signal) {
+function content(event, { user, name, client, history }, signal) {
   document.title = `${event.title} · Keepseat`;
   const people = h('p', { class: 'people' });
   const chat = `chat:${event.id}`;
@@ -62,7 +62,7 @@ function content(event, { user, client, history }, signal) {
       feed({
         history, signal, room: chat, label: t('chat'), empty: t('noChat'), read: (data) => readChat(data, user),
       }),
-      chatBox(client, chat, user),
+      chatBox(client, chat, { from: name, userId: user }),
     ]),
   );
 }
@@ -126,5 +126,5 @@ function readAnnouncement(data) {
  */
 function readChat(data, user) {
   const from = typeof data?.from === 'string' ? data.from.slice(0, 64) : '';
-  return { ...readAnnouncement(data), from, own: from === user };
+  return { ...readAnnouncement(data), from, own: data?.userId === user };
 }

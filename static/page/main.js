@@ -2,7 +2,7 @@
 
 import '../keepseat/elements.js';
 import { connect } from '../keepseat/client.js';
-import { discard, getToken, onOtherTab, signOut, token, userId } from './account.js';
+import { discard, getToken, nameOf, onOtherTab, signOut, token, userId } from './account.js';
 import { eventListView } from './event-list.js';
 import { eventView } from './event-page.js';
 import { showHeader } from './header.js';
@@ -11,7 +11,7 @@ import { language, t } from './i18n.js';
 import { clear, notify } from './notices.js';
 import { signInView } from './sign-in.js';
 
-/** @typedef {{ user: string, client: import('../keepseat/client.js').Client, history: History, end: (forget: boolean) => void }} Session */
+/** @typedef {{ user: string, name: string, client: import('../keepseat/client.js').Client, history: History, end: (forget: boolean) => void }} Session */
 
 const header = /** @type {HTMLElement} */ (document.getElementById('top'));
 const main = /** @type {HTMLElement} */ (document.getElementById('main'));
@@ -53,6 +53,7 @@ function startSession() {
   client.on('session-restored', welcomeBack, { signal: life.signal });
   session = {
     user,
+    name: nameOf(user),
     client,
     history,
     end(forget) {
@@ -62,7 +63,7 @@ function startSession() {
     },
   };
   status.setAttribute('state', client.state);
-  showHeader(header, { userId: user, onSignOut: leave });
+  showHeader(header, { name: session.name, onSignOut: leave });
   route();
 }
 
