@@ -96,7 +96,7 @@ async def test_many_who_wait_make_one_download(issuer: Issuer) -> None:
 
 
 async def test_a_download_in_the_background_serves_all(issuer: Issuer) -> None:
-    """Who needs a key while the set is fetched anyway waits for that download."""
+    """Who needs a key while the set is fetched anyway waits for that download, and may still ask after it."""
     keys = KeySet(issuer.url, parse)
     issuer.answers.clear()
     running = asyncio.create_task(keys.run())
@@ -105,6 +105,32 @@ async def test_a_download_in_the_background_serves_all(issuer: Issuer) -> None:
     await asyncio.wait({waiting}, timeout=0)
     issuer.answers.set()
     await waiting
+    shared = len(issuer.paths)
+    await keys.demand()
+    running.cancel()
+
+    assert ["one"] == keys.keys
+    assert (1, 2) == (shared, len(issuer.paths))
+
+
+async def test_the_background_waits_for_a_download_too(
+    issuer: Issuer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """When the time has come to fetch the set and somebody is doing so already, that is enough."""
+    keys, sleeps = KeySet(issuer.url, parse), asyncio.Event()
+
+    async def sleep(seconds: float) -> None:
+        sleeps.set()
+        await asyncio.Event().wait()
+
+    issuer.answers.clear()
+    waiting = asyncio.create_task(keys.demand())
+    await eventually(lambda: issuer.paths, "the set is being fetched")
+    running = asyncio.create_task(keys.run())
+    await asyncio.wait({running}, timeout=0)
+    monkeypatch.setattr(jwks.asyncio, "sleep", sleep)
+    issuer.answers.set()
+    await asyncio.gather(waiting, sleeps.wait())
     running.cancel()
 
     assert ["one"] == keys.keys
