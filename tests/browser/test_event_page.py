@@ -159,6 +159,21 @@ def test_in_korean(visit: Visit, back_end: BackEnd) -> None:
     expect(mina.page.get_by_role("log", name="공지").get_by_text("7시에 문을 엽니다")).to_be_visible()
 
 
+def test_a_name_in_any_script(visit: Visit) -> None:
+    """The server makes a plain id of it; people read the name that was typed, also after a reload."""
+    mina, joon = visit(), visit()
+    mina.sign_in("미나")
+    joon.sign_in("joon")
+    mina.enter()
+    joon.enter()
+
+    mina.say("안녕")
+    mina.page.reload()
+
+    expect(mina.page.get_by_role("banner").get_by_text("미나", exact=True)).to_be_visible()
+    expect(joon.page.get_by_role("listitem").filter(has_text="안녕")).to_contain_text("미나")
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("viewport", [PHONE, DESKTOP], ids=["phone", "desktop"])
 @pytest.mark.parametrize("locale", ["en-GB", "ko-KR"])
