@@ -1,5 +1,7 @@
 """The demo page's files: headers, caching, and nothing from outside of ``static/``."""
 
+import gzip
+import re
 from collections.abc import Awaitable, Callable
 
 import pytest
@@ -19,6 +21,8 @@ POLICY = {
     "frame-ancestors": "'none'",
 }
 MODULE = "/static/keepseat/client.js"
+ELEMENTS = {"elements.js", "connection-status.js", "connection-status-style.js"}
+COMMENT = re.compile(r"/\*.*?\*/|^\s*//.*?$|\s+//\s.*?$", re.DOTALL | re.MULTILINE)
 Get = Callable[..., Awaitable[HTTPResponse]]
 
 
@@ -134,3 +138,11 @@ async def test_a_page_is_only_read(get: Get, path: str) -> None:
     response = await get(path, "DELETE")
 
     assert 405 == response.code
+
+
+def test_the_client_is_small() -> None:
+    """Below 8 KB on the wire, comments apart: they are for those who copy it."""
+    modules = [path for path in (pages.STATIC / "keepseat").glob("*.js") if path.name not in ELEMENTS]
+    code = "".join(COMMENT.sub("", path.read_text()) for path in sorted(modules))
+
+    assert len(gzip.compress(code.encode())) < 8192
