@@ -3,7 +3,8 @@
 export const en = {
   skip: 'Skip to the content',
   signInTitle: 'Welcome to Keepseat',
-  signInLead: 'A ticket sale in real time. Stop the server, pull the plug, change the device: what you had is still yours.',
+  signInLead:
+    'A ticket sale in real time. Stop the server, pull the plug, change the device: what you had is still yours.',
   name: 'Your name',
   nameHint: 'Any name will do: this is a demo.',
   signIn: 'Sign in',

@@ -55,7 +55,10 @@ export class Client extends EventTarget {
     const url = options.url ?? new URL('/ws', location.href.replace(/^http/, 'ws'));
     const settings = { ...DEFAULTS, ...options, url };
     this.#commandTimeoutMs = settings.commandTimeoutMs;
-    this.#rooms = new Rooms(options.storage === undefined ? tabStorage() : options.storage, settings.storageKey);
+    this.#rooms = new Rooms(
+      options.storage === undefined ? tabStorage() : options.storage,
+      settings.storageKey,
+    );
     const connection = new Connection(settings, {
       // the socket before is known from memory only: a browser copies the storage into a duplicated tab
       hello: () => ({ resume: this.#rooms.askToResume(), replaces: this.connected?.socketId }),
@@ -179,7 +182,8 @@ export class Client extends EventTarget {
    * @returns {Promise<any>} the answer; rejects with a `CommandError`
    */
   command(type, fields = {}, timeoutMs = this.#commandTimeoutMs) {
-    if (this.#page.signal.aborted) return Promise.reject(new CommandError('closed', 'this client was closed'));
+    if (this.#page.signal.aborted)
+      return Promise.reject(new CommandError('closed', 'this client was closed'));
     return this.#commands.add({ type, ...fields }, timeoutMs, (text) => this.isConnected && this.#send(text));
   }
 
@@ -210,7 +214,8 @@ export class Client extends EventTarget {
         this.#tell(frame.type, frame);
         break;
       default:
-        if (frame.room === undefined || frame.offset === undefined || this.#isNext(frame)) this.#tell(frame.type, frame);
+        if (frame.room === undefined || frame.offset === undefined || this.#isNext(frame))
+          this.#tell(frame.type, frame);
     }
   }
 
@@ -287,5 +292,7 @@ function tabStorage() {
 
 /** `crypto.randomUUID` is absent on pages that came over plain HTTP from another machine. */
 function newKey() {
-  return Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, '0')).join('');
+  return Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) =>
+    byte.toString(16).padStart(2, '0'),
+  ).join('');
 }

@@ -44,7 +44,10 @@ export class ConnectionStatus extends HTMLElement {
       this.#show(shown);
     } else {
       // what is red stays red until this is shown instead, or the connection is back
-      this.#timer = setTimeout(() => this.#show(shown), Number(this.getAttribute('delay') ?? DEFAULT_DELAY_MS));
+      this.#timer = setTimeout(
+        () => this.#show(shown),
+        Number(this.getAttribute('delay') ?? DEFAULT_DELAY_MS),
+      );
     }
   }
 
@@ -56,14 +59,18 @@ export class ConnectionStatus extends HTMLElement {
   #show(shown) {
     const text = shown && (this.getAttribute(shown.attribute) ?? shown.text);
     this.#waiting.replaceChildren(...(shown?.kind === 'waiting' ? [sign('spinner'), line(text)] : []));
-    this.#gone.replaceChildren(...(shown?.kind === 'gone' ? [sign('mark'), line(text), this.#retryButton()] : []));
+    this.#gone.replaceChildren(
+      ...(shown?.kind === 'gone' ? [sign('mark'), line(text), this.#retryButton()] : []),
+    );
   }
 
   #retryButton() {
     const button = document.createElement('button');
     button.type = 'button';
     button.textContent = this.getAttribute('retry-text') ?? 'Try now';
-    button.addEventListener('click', () => this.dispatchEvent(new CustomEvent('retry', { bubbles: true, composed: true })));
+    button.addEventListener('click', () =>
+      this.dispatchEvent(new CustomEvent('retry', { bubbles: true, composed: true })),
+    );
     return button;
   }
 }

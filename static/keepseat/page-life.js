@@ -21,5 +21,7 @@ export function watchPage({ hurry, abandon, save }, signal) {
     globalThis.addEventListener?.(type, listener, { signal });
   }
   // a hidden page on a phone may be ended without another word
-  globalThis.document?.addEventListener('visibilitychange', () => (document.hidden ? save() : hurry(false)), { signal });
+  globalThis.document?.addEventListener('visibilitychange', () => (document.hidden ? save() : hurry(false)), {
+    signal,
+  });
 }

@@ -67,7 +67,8 @@ export class Rooms {
     if (did === 'left') this.#drop(room);
     if (did !== 'joined') return;
     // joining an event leaves the one before
-    if (kind === 'event') this.names.filter((n) => n !== room && n.startsWith('event:')).forEach((n) => this.#drop(n));
+    if (kind === 'event')
+      this.names.filter((n) => n !== room && n.startsWith('event:')).forEach((n) => this.#drop(n));
     // a room that was joined already goes on where it is: messages may be under way
     if (!this.#at.has(room) || recovered !== undefined) this.reset({ room, epoch, offset: offset - missed });
   }

@@ -35,10 +35,13 @@ export class Tokens {
 
   /** @param {boolean} refresh */
   async #ask(refresh) {
-    const ask = () => within(TIMEOUT_MS, this.#getToken({ refresh, refused: refresh ? this.#last : undefined }));
+    const ask = () =>
+      within(TIMEOUT_MS, this.#getToken({ refresh, refused: refresh ? this.#last : undefined }));
     // a tab that waited for the lock finds the token that the other one has fetched
     const locks = refresh ? globalThis.navigator?.locks : undefined;
-    const token = await (locks ? locks.request(LOCK, { signal: AbortSignal.timeout(TIMEOUT_MS) }, ask) : ask());
+    const token = await (locks
+      ? locks.request(LOCK, { signal: AbortSignal.timeout(TIMEOUT_MS) }, ask)
+      : ask());
     this.#last = token ?? undefined;
     return token;
   }
@@ -53,6 +56,8 @@ export class Tokens {
 function within(ms, promise) {
   return new Promise((resolve, reject) => {
     const timer = setTimeout(() => reject(new Error('no token came in time')), ms);
-    Promise.resolve(promise).then(resolve, reject).finally(() => clearTimeout(timer));
+    Promise.resolve(promise)
+      .then(resolve, reject)
+      .finally(() => clearTimeout(timer));
   });
 }

@@ -63,7 +63,8 @@ export async function getToken({ refresh, refused }) {
     localStorage.setItem(KEY, answer.token);
     return answer.token;
   } catch (error) {
-    if (error instanceof HttpError && error.status >= 400 && error.status < 500 && error.status !== 429) return null;
+    if (error instanceof HttpError && error.status >= 400 && error.status < 500 && error.status !== 429)
+      return null;
     throw error;
   }
 }

@@ -12,9 +12,17 @@ const LONGEST = 500;
  */
 export function chatBox(client, room, author) {
   const input = /** @type {HTMLInputElement} */ (
-    h('input', { name: 'message', 'aria-label': t('message'), placeholder: t('messagePlaceholder'), maxlength: LONGEST, autocomplete: 'off' })
+    h('input', {
+      name: 'message',
+      'aria-label': t('message'),
+      placeholder: t('messagePlaceholder'),
+      maxlength: LONGEST,
+      autocomplete: 'off',
+    })
   );
-  const button = /** @type {HTMLButtonElement} */ (h('button', { class: 'primary' }, icon('send'), h('span', {}, t('send'))));
+  const button = /** @type {HTMLButtonElement} */ (
+    h('button', { class: 'primary' }, icon('send'), h('span', {}, t('send')))
+  );
   const trouble = h('div', { role: 'alert' });
   let last = { text: '', key: '' };
 

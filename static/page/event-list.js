@@ -26,7 +26,13 @@ export function eventListView(signal) {
     },
     signal,
   );
-  return h('section', {}, h('h1', { tabindex: '-1' }, t('events')), h('p', { class: 'lead' }, t('eventsLead')), place);
+  return h(
+    'section',
+    {},
+    h('h1', { tabindex: '-1' }, t('events')),
+    h('p', { class: 'lead' }, t('eventsLead')),
+    place,
+  );
 }
 
 /** @param {EventInfo[]} events */

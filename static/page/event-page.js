@@ -43,7 +43,9 @@ function content(event, { user, name, client, history }, signal) {
   document.title = `${event.title} · Keepseat`;
   const people = h('p', { class: 'people' });
   const chat = `chat:${event.id}`;
-  stayIn(event.id, chat, client, signal, (count) => people.replaceChildren(icon('people'), t('here', { count })));
+  stayIn(event.id, chat, client, signal, (count) =>
+    people.replaceChildren(icon('people'), t('here', { count })),
+  );
   return h(
     'div',
     { class: 'event' },
@@ -51,16 +53,33 @@ function content(event, { user, name, client, history }, signal) {
       'header',
       { class: 'hero' },
       poster(event.id),
-      h('div', { class: 'hero-words' }, h('h1', { tabindex: '-1' }, event.title), facts(event), prices(event), people),
+      h(
+        'div',
+        { class: 'hero-words' },
+        h('h1', { tabindex: '-1' }, event.title),
+        facts(event),
+        prices(event),
+        people,
+      ),
     ),
     panel('horn', t('announcements'), t('announcementsLead'), [
       feed({
-        history, signal, room: `event:${event.id}`, label: t('announcements'), empty: t('noAnnouncements'), read: readAnnouncement,
+        history,
+        signal,
+        room: `event:${event.id}`,
+        label: t('announcements'),
+        empty: t('noAnnouncements'),
+        read: readAnnouncement,
       }),
     ]),
     panel('talk', t('chat'), t('chatLead'), [
       feed({
-        history, signal, room: chat, label: t('chat'), empty: t('noChat'), read: (data) => readChat(data, user),
+        history,
+        signal,
+        room: chat,
+        label: t('chat'),
+        empty: t('noChat'),
+        read: (data) => readChat(data, user),
       }),
       chatBox(client, chat, { from: name, userId: user }),
     ]),
@@ -79,7 +98,10 @@ function content(event, { user, name, client, history }, signal) {
 function stayIn(id, chat, client, signal, onCount) {
   const timeoutMs = Infinity;
   // a rejected join means that the client has ended, or that this user may not: then there is nothing to show
-  client.joinEvent(id, { timeoutMs }).then(({ userCount }) => signal.aborted || onCount(userCount), () => {});
+  client.joinEvent(id, { timeoutMs }).then(
+    ({ userCount }) => signal.aborted || onCount(userCount),
+    () => {},
+  );
   client.joinRoom(chat, { timeoutMs }).catch(() => {});
   client.on('room-info', ({ eventId, userCount }) => eventId === id && onCount(userCount), { signal });
   signal.addEventListener('abort', () => {
@@ -103,7 +125,13 @@ function panel(sign, title, lead, children) {
 /** @param {EventInfo} event */
 function prices({ sections = [] }) {
   const rows = sections.map(({ name, price, rows: count, seatsPerRow }) =>
-    h('li', {}, h('b', {}, name), price == null ? '' : formatPrice(price), h('small', {}, t('seats', { count: count * seatsPerRow }))),
+    h(
+      'li',
+      {},
+      h('b', {}, name),
+      price == null ? '' : formatPrice(price),
+      h('small', {}, t('seats', { count: count * seatsPerRow })),
+    ),
   );
   return rows.length > 0 && h('ul', { class: 'prices' }, ...rows);
 }

@@ -21,8 +21,17 @@ const AT_FOOT_PX = 48;
 export function feed({ history, room, label, empty, read, signal }) {
   const hint = h('li', { class: 'hint' }, empty);
   const list = h('ol', { class: 'messages' });
-  const newest = h('button', { type: 'button', class: 'newest', hidden: true, click: toFoot }, icon('down'), t('newest'));
-  const log = h('div', { class: 'scroll', role: 'log', 'aria-label': label, tabindex: '0', scroll: update }, list);
+  const newest = h(
+    'button',
+    { type: 'button', class: 'newest', hidden: true, click: toFoot },
+    icon('down'),
+    t('newest'),
+  );
+  const log = h(
+    'div',
+    { class: 'scroll', role: 'log', 'aria-label': label, tabindex: '0', scroll: update },
+    list,
+  );
 
   const isAtFoot = () => log.scrollHeight - log.scrollTop - log.clientHeight < AT_FOOT_PX;
 
@@ -47,7 +56,12 @@ export function feed({ history, room, label, empty, read, signal }) {
   /** @param {import('./history.js').Entry} entry */
   function line({ data, sentAt }) {
     const { from, text, own = false } = read(data);
-    const head = h('span', { class: 'from' }, from && h('b', {}, from), h('time', { datetime: new Date(sentAt).toISOString() }, formatTime(sentAt)));
+    const head = h(
+      'span',
+      { class: 'from' },
+      from && h('b', {}, from),
+      h('time', { datetime: new Date(sentAt).toISOString() }, formatTime(sentAt)),
+    );
     return h('li', { class: own ? 'message own' : 'message' }, head, h('p', {}, text));
   }
 

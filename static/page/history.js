@@ -21,7 +21,9 @@ export class History extends EventTarget {
     super();
     this.#key = key;
     this.#rooms = new Map(Object.entries(JSON.parse(sessionStorage.getItem(key) ?? '{}')));
-    client.on('message', ({ room, offset, data, sentAt }) => this.#add(room, { offset, data, sentAt }), { signal });
+    client.on('message', ({ room, offset, data, sentAt }) => this.#add(room, { offset, data, sentAt }), {
+      signal,
+    });
     client.on('room-reset', ({ room }) => this.#add(room, { gap: true }), { signal });
     addEventListener('pagehide', () => this.#save(), { signal });
     document.addEventListener('visibilitychange', () => document.hidden && this.#save(), { signal });

@@ -8,7 +8,8 @@ import { ko } from '../i18n/ko.js';
 /** @type {Record<string, Record<Key, string>>} */
 const DICTIONARIES = { en, ko };
 
-export const language = navigator.languages.map((tag) => tag.split('-')[0]).find((l) => l in DICTIONARIES) ?? 'en';
+export const language =
+  navigator.languages.map((tag) => tag.split('-')[0]).find((l) => l in DICTIONARIES) ?? 'en';
 
 const plural = new Intl.PluralRules(language);
 const number = new Intl.NumberFormat(language);

@@ -107,7 +107,10 @@ function welcomeBack({ session: stored, rooms }) {
   const count = rooms.reduce((sum, { missed = 0 }) => sum + missed, 0);
   const href = `#/events/${stored.eventId}`;
   const isElsewhere = stored.eventId !== null && location.hash !== href;
-  notify(count ? t('restored', { count }) : t('restoredNone'), isElsewhere ? { href, text: t('returnToEvent') } : null);
+  notify(
+    count ? t('restored', { count }) : t('restoredNone'),
+    isElsewhere ? { href, text: t('returnToEvent') } : null,
+  );
 }
 
 // --- pages ---
@@ -136,7 +139,8 @@ for (const [name, key] of /** @type {const} */ ([
   ['connecting-text', 'connecting'],
   ['reconnecting-text', 'reconnecting'],
   ['retry-text', 'tryNow'],
-])) status.setAttribute(name, t(key));
+]))
+  status.setAttribute(name, t(key));
 status.addEventListener('retry', () => session?.client.reconnect());
 addEventListener('hashchange', () => {
   clear();

@@ -15,9 +15,19 @@ let timer;
  * @param {{ href: string, text: string } | null} [link]
  */
 export function notify(text, link = null) {
-  const close = h('button', { type: 'button', class: 'quiet', 'aria-label': t('dismiss'), click: clear }, icon('close'));
+  const close = h(
+    'button',
+    { type: 'button', class: 'quiet', 'aria-label': t('dismiss'), click: clear },
+    icon('close'),
+  );
   region().replaceChildren(
-    h('div', { class: 'notice' }, icon('check'), h('p', {}, text, link && ' ', link && h('a', { href: link.href }, link.text)), close),
+    h(
+      'div',
+      { class: 'notice' },
+      icon('check'),
+      h('p', {}, text, link && ' ', link && h('a', { href: link.href }, link.text)),
+      close,
+    ),
   );
   clearTimeout(timer);
   timer = setTimeout(clear, SHOWN_MS);

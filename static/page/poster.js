@@ -21,7 +21,12 @@ export function poster(id) {
   const draw = PATTERNS[Math.floor(random() * PATTERNS.length)];
   return svg(
     'svg',
-    { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, class: 'poster', preserveAspectRatio: 'xMidYMid slice', 'aria-hidden': 'true' },
+    {
+      viewBox: `0 0 ${WIDTH} ${HEIGHT}`,
+      class: 'poster',
+      preserveAspectRatio: 'xMidYMid slice',
+      'aria-hidden': 'true',
+    },
     svg('rect', { width: WIDTH, height: HEIGHT, fill: ground }),
     ...draw(random, first, second),
   );
@@ -33,7 +38,15 @@ export function poster(id) {
 function waves(random, first, second) {
   const x = 70 + random() * 180;
   const rings = [92, 74, 56, 38].map((r, i) =>
-    svg('circle', { cx: x, cy: 96, r, fill: 'none', stroke: second, 'stroke-width': 3, opacity: 0.25 + i * 0.15 }),
+    svg('circle', {
+      cx: x,
+      cy: 96,
+      r,
+      fill: 'none',
+      stroke: second,
+      'stroke-width': 3,
+      opacity: 0.25 + i * 0.15,
+    }),
   );
   const lines = Array.from({ length: 7 }, (_, i) => {
     const y = 128 + i * 12;
@@ -50,7 +63,9 @@ function beams(random, first, second) {
     const top = 20 + i * 56;
     const foot = 30 + random() * 260;
     return svg('path', {
-      d: `M${top} -4 L${foot - 34} 168 L${foot + 34} 168 Z`, fill: i % 2 ? first : second, opacity: 0.3,
+      d: `M${top} -4 L${foot - 34} 168 L${foot + 34} 168 Z`,
+      fill: i % 2 ? first : second,
+      opacity: 0.3,
     });
   });
   const stage = svg('ellipse', { cx: 160, cy: 176, rx: 190, ry: 34, fill: first });
@@ -60,7 +75,13 @@ function beams(random, first, second) {
 /** Comets over a field of points. @type {Pattern} */
 function comets(random, first, second) {
   const points = Array.from({ length: 60 }, () =>
-    svg('circle', { cx: random() * WIDTH, cy: random() * HEIGHT, r: 0.8 + random() * 1.8, fill: second, opacity: 0.7 }),
+    svg('circle', {
+      cx: random() * WIDTH,
+      cy: random() * HEIGHT,
+      r: 0.8 + random() * 1.8,
+      fill: second,
+      opacity: 0.7,
+    }),
   );
   const tails = Array.from({ length: 5 }, (_, i) => {
     const x = 40 + random() * 250;

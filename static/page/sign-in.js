@@ -11,8 +11,15 @@ import { errorText, t } from './i18n.js';
 export function signInView({ expired, onSignedIn }) {
   const input = /** @type {HTMLInputElement} */ (
     h('input', {
-      id: 'name', name: 'name', type: 'text', required: true, maxlength: 64, autocomplete: 'username',
-      autocapitalize: 'off', spellcheck: 'false', 'aria-describedby': 'name-hint',
+      id: 'name',
+      name: 'name',
+      type: 'text',
+      required: true,
+      maxlength: 64,
+      autocomplete: 'username',
+      autocapitalize: 'off',
+      spellcheck: 'false',
+      'aria-describedby': 'name-hint',
     })
   );
   const button = /** @type {HTMLButtonElement} */ (h('button', { class: 'primary' }, t('signIn')));

@@ -13,7 +13,14 @@ export function loading(count) {
  * @param {{ sign: string, title: string, text?: string, heading?: 'h1' | 'h2', action?: HTMLElement }} words
  */
 export function placeholder({ sign, title, text, heading = 'h2', action }) {
-  return h('div', { class: 'placeholder' }, icon(sign), h(heading, {}, title), text && h('p', {}, text), action);
+  return h(
+    'div',
+    { class: 'placeholder' },
+    icon(sign),
+    h(heading, {}, title),
+    text && h('p', {}, text),
+    action,
+  );
 }
 
 /**
@@ -39,7 +46,13 @@ export async function fill(place, filling, signal) {
   place.replaceChildren(loading(boxes));
   const again = () => {
     const action = h('button', { class: 'primary', click: () => fill(place, filling, signal) }, t('retry'));
-    return placeholder({ sign: 'warning', title: t('loadFailed'), text: t('error_network'), heading, action });
+    return placeholder({
+      sign: 'warning',
+      title: t('loadFailed'),
+      text: t('error_network'),
+      heading,
+      action,
+    });
   };
   const shown = await load().then(
     (value) => () => show(value),

@@ -7,17 +7,29 @@ import { accept, FakeWebSocket, fresh, pass, settle, start } from './fakes.mjs';
 
 beforeEach(fresh);
 
-test('an answer settles its command, an error rejects it with the server\'s code', async () => {
+test("an answer settles its command, an error rejects it with the server's code", async () => {
   const { client } = await start();
   const socket = accept();
   const good = client.updateSession({ a: 1 });
   const bad = client.publish('chat:1', 'hi');
   const [{ id }] = socket.of('publish');
-  socket.receive({ type: 'error', id, code: 'rate_limited', message: 'slow down', retryable: true, details: { retryAfterMs: 50 } });
+  socket.receive({
+    type: 'error',
+    id,
+    code: 'rate_limited',
+    message: 'slow down',
+    retryable: true,
+    details: { retryAfterMs: 50 },
+  });
   socket.receive({ type: 'session-updated', id: socket.of('update-session')[0].id, data: { a: 1 } });
 
   assert.deepEqual((await good).data, { a: 1 });
-  await assert.rejects(bad, { name: 'CommandError', code: 'rate_limited', retryable: true, details: { retryAfterMs: 50 } });
+  await assert.rejects(bad, {
+    name: 'CommandError',
+    code: 'rate_limited',
+    retryable: true,
+    details: { retryAfterMs: 50 },
+  });
 });
 
 test('a command given while away is sent as soon as there is a line', async () => {
@@ -36,7 +48,10 @@ test('a command given by who hears of the connection is sent once', async () => 
   client.on('state', () => client.joinRoom('chat:2'), { once: true });
   accept();
 
-  assert.deepEqual(FakeWebSocket.last.of('join-room').map((frame) => frame.room), ['chat:1', 'chat:2']);
+  assert.deepEqual(
+    FakeWebSocket.last.of('join-room').map((frame) => frame.room),
+    ['chat:1', 'chat:2'],
+  );
 });
 
 test('leaving again what the lost first try has left is no error', async () => {
@@ -46,7 +61,13 @@ test('leaving again what the lost first try has left is no error', async () => {
   FakeWebSocket.last.end(1006);
   await pass(1000);
   const [{ id }] = accept().of('leave-room');
-  FakeWebSocket.last.receive({ type: 'error', id, code: 'not_joined', message: 'not there', retryable: false });
+  FakeWebSocket.last.receive({
+    type: 'error',
+    id,
+    code: 'not_joined',
+    message: 'not there',
+    retryable: false,
+  });
 
   await answer;
 });
@@ -56,7 +77,13 @@ test('leaving what was not joined is one', async () => {
   accept();
   const answer = client.leaveRoom('chat:1');
   const [{ id }] = FakeWebSocket.last.of('leave-room');
-  FakeWebSocket.last.receive({ type: 'error', id, code: 'not_joined', message: 'not there', retryable: false });
+  FakeWebSocket.last.receive({
+    type: 'error',
+    id,
+    code: 'not_joined',
+    message: 'not there',
+    retryable: false,
+  });
 
   await assert.rejects(answer, { code: 'not_joined' });
 });
@@ -75,7 +102,7 @@ test('a publication whose answer was lost is repeated with the same key', async 
   assert.equal((await answer).offset, 1);
 });
 
-test('two publications have two keys; the caller\'s own key is kept', async () => {
+test("two publications have two keys; the caller's own key is kept", async () => {
   const { client } = await start();
   const socket = accept();
   for (const options of [{}, {}, { key: 'mine' }]) client.publish('chat:1', 'x', options).catch(() => {});
@@ -97,7 +124,13 @@ test('no answer in time: the outcome is open, and a late answer harms nothing', 
   socket.receive({ type: 'pong' });
   await pass(2_000);
   await rejected;
-  socket.receive({ type: 'published', id: socket.of('publish')[0].id, room: 'event:1', epoch: 'E', offset: 99 });
+  socket.receive({
+    type: 'published',
+    id: socket.of('publish')[0].id,
+    room: 'event:1',
+    epoch: 'E',
+    offset: 99,
+  });
 
   assert.equal(client.state, 'connected');
 });
@@ -110,7 +143,13 @@ test('Infinity waits as long as it takes', async () => {
     await pass(600_000);
   }
   const socket = accept();
-  socket.receive({ type: 'room-joined', id: socket.of('join-room')[0].id, room: 'chat:1', epoch: 'E', offset: 0 });
+  socket.receive({
+    type: 'room-joined',
+    id: socket.of('join-room')[0].id,
+    room: 'chat:1',
+    epoch: 'E',
+    offset: 0,
+  });
 
   assert.equal((await answer).room, 'chat:1');
 });

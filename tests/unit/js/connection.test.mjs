@@ -247,7 +247,10 @@ test('a token that is about to expire is renewed on the open line', async () => 
   socket.receive({ type: 'token-expiring', expiresAt: 1 });
   await renewed();
 
-  assert.deepEqual(socket.of('auth').map((frame) => frame.token), ['token-1', 'token-2']);
+  assert.deepEqual(
+    socket.of('auth').map((frame) => frame.token),
+    ['token-1', 'token-2'],
+  );
   assert.equal(client.state, 'connected');
 });
 

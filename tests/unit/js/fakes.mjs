@@ -114,7 +114,15 @@ export async function start(options = {}) {
     storage,
   });
   const events = [];
-  for (const type of ['state', 'connected', 'session-restored', 'message', 'room-reset', 'room-info', 'seats-updated']) {
+  for (const type of [
+    'state',
+    'connected',
+    'session-restored',
+    'message',
+    'room-reset',
+    'room-info',
+    'seats-updated',
+  ]) {
     client.on(type, (detail) => events.push(type === 'state' ? [type, detail.state] : [type, detail]));
   }
   await settle();
@@ -134,7 +142,15 @@ export async function joined(offset = 55, options = {}) {
   const socket = accept();
   const answer = started.client.joinEvent('1');
   const { id } = socket.of('join-event')[0];
-  socket.receive({ type: 'event-joined', id, eventId: '1', room: 'event:1', epoch: 'E', offset, userCount: 1 });
+  socket.receive({
+    type: 'event-joined',
+    id,
+    eventId: '1',
+    room: 'event:1',
+    epoch: 'E',
+    offset,
+    userCount: 1,
+  });
   await answer;
   return { ...started, socket };
 }

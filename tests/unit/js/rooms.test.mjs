@@ -9,7 +9,14 @@ beforeEach(fresh);
 
 const restored = (room, more) => ({
   type: 'session-restored',
-  session: { eventId: '1', queueEventId: null, seatEventId: null, selectedSeats: [], lastActivity: null, data: {} },
+  session: {
+    eventId: '1',
+    queueEventId: null,
+    seatEventId: null,
+    selectedSeats: [],
+    lastActivity: null,
+    data: {},
+  },
   rooms: [{ room, epoch: 'E', offset: 58, recovered: true, missed: 3, ...more }],
   queue: null,
   seats: null,
@@ -65,7 +72,7 @@ test('after a drop the next line resumes where the last one ended, and replaces 
   assert.deepEqual(offsets(events), [56, 8, 57, 58, 59]);
 });
 
-test('a reload resumes from the storage, and does not replace a socket that may be another tab\'s', async () => {
+test("a reload resumes from the storage, and does not replace a socket that may be another tab's", async () => {
   const { socket, storage } = await joined(55);
   socket.receive(message(56));
   await pass(1000);
@@ -77,7 +84,7 @@ test('a reload resumes from the storage, and does not replace a socket that may 
   assert.equal(FakeWebSocket.last.sent[0].replaces, undefined);
 });
 
-test('another user\'s storage key is another memory', async () => {
+test("another user's storage key is another memory", async () => {
   const { storage } = await joined(55);
   await pass(1000);
   await start({ storage, storageKey: 'keepseat:other' });
@@ -141,7 +148,10 @@ test('a position too old to resume from is told as a reset', async () => {
   next.receive(message(91));
 
   assert.deepEqual(events.find(([type]) => type === 'room-reset')[1], {
-    room: 'event:1', epoch: 'F', offset: 90, cause: 'resume',
+    room: 'event:1',
+    epoch: 'F',
+    offset: 90,
+    cause: 'resume',
   });
   assert.deepEqual(offsets(events), [91]);
 });
@@ -152,16 +162,22 @@ test('a session restored on a device that had no position is no loss', async () 
   socket.receive(restored('event:1', { offset: 90, recovered: false, missed: 0 }));
   socket.receive(message(91));
 
-  assert.equal(events.some(([type]) => type === 'room-reset'), false);
+  assert.equal(
+    events.some(([type]) => type === 'room-reset'),
+    false,
+  );
   assert.deepEqual(offsets(events), [91]);
   assert.equal(client.restoredSession.session.eventId, '1');
 });
 
-test('the user\'s own room is no loss either where no position was given for it', async () => {
+test("the user's own room is no loss either where no position was given for it", async () => {
   const { events } = await start();
   accept().receive(restored('user:mina', { offset: 7, recovered: false, missed: 0 }));
 
-  assert.equal(events.some(([type]) => type === 'room-reset'), false);
+  assert.equal(
+    events.some(([type]) => type === 'room-reset'),
+    false,
+  );
 });
 
 test('positions of another user are forgotten, and the next line resumes nothing of them', async () => {
@@ -189,9 +205,16 @@ test('a room that may not be joined any more is left out', async () => {
   assert.deepEqual(client.rooms, ['user:mina']);
 });
 
-test('a full snapshot sets the room\'s position', async () => {
+test("a full snapshot sets the room's position", async () => {
   const { socket, events } = await joined(55);
-  socket.receive({ type: 'seats-snapshot', room: 'seats:1', epoch: 'E', offset: 4, eventId: '1', snapshot: {} });
+  socket.receive({
+    type: 'seats-snapshot',
+    room: 'seats:1',
+    epoch: 'E',
+    offset: 4,
+    eventId: '1',
+    snapshot: {},
+  });
   socket.receive({ type: 'seats-updated', room: 'seats:1', offset: 5, eventId: '1', seats: {} });
 
   assert.deepEqual(events.at(-1)[0], 'seats-updated');
@@ -201,7 +224,15 @@ test('joining another event leaves the one before; leaving leaves', async () => 
   const { socket, client } = await joined(55);
   const answer = client.joinEvent(2);
   const { id } = socket.of('join-event')[1];
-  socket.receive({ type: 'event-joined', id, eventId: '2', room: 'event:2', epoch: 'E', offset: 0, userCount: 1 });
+  socket.receive({
+    type: 'event-joined',
+    id,
+    eventId: '2',
+    room: 'event:2',
+    epoch: 'E',
+    offset: 0,
+    userCount: 1,
+  });
   await answer;
   assert.deepEqual(client.rooms, ['user:mina', 'event:2']);
 
@@ -215,7 +246,15 @@ test('joining again does not move a position that messages under way still need'
   const { socket, client, events } = await joined(55);
   client.joinEvent(1);
   const { id } = socket.of('join-event')[1];
-  socket.receive({ type: 'event-joined', id, eventId: '1', room: 'event:1', epoch: 'E', offset: 57, userCount: 1 });
+  socket.receive({
+    type: 'event-joined',
+    id,
+    eventId: '1',
+    room: 'event:1',
+    epoch: 'E',
+    offset: 57,
+    userCount: 1,
+  });
   socket.receive(message(56));
   socket.receive(message(57));
 
@@ -227,7 +266,15 @@ test('joining with a position starts after it', async () => {
   const socket = accept();
   client.joinRoom('chat:1', { since: { epoch: 'E', offset: 3 } });
   const [{ id, since }] = socket.of('join-room');
-  socket.receive({ type: 'room-joined', id, room: 'chat:1', epoch: 'E', offset: 5, recovered: true, missed: 2 });
+  socket.receive({
+    type: 'room-joined',
+    id,
+    room: 'chat:1',
+    epoch: 'E',
+    offset: 5,
+    recovered: true,
+    missed: 2,
+  });
   for (const offset of [4, 5, 6]) socket.receive({ ...message(offset), room: 'chat:1' });
   await settle();
 

@@ -12,7 +12,10 @@ test('backoff is full jitter: any time from none up to a limit that doubles unti
   const limits = [0, 1, 2, 3, 4, 5, 6, 1000].map((failures) => Math.round(backoffDelay(failures, almostOne)));
 
   assert.deepEqual(limits, [1000, 2000, 4000, 8000, 16000, 30000, 30000, 30000]);
-  assert.equal(backoffDelay(5, () => 0), 0);
+  assert.equal(
+    backoffDelay(5, () => 0),
+    0,
+  );
 });
 
 test('the first try comes within a second', () => {
@@ -45,6 +48,9 @@ const TABLE = [
 
 for (const [code, reason, next, waitMs] of TABLE) {
   test(`close ${code} ${reason}: ${next}`, () => {
-    assert.deepEqual(afterClose(code, reason, () => 0.5), waitMs === undefined ? { next } : { next, waitMs });
+    assert.deepEqual(
+      afterClose(code, reason, () => 0.5),
+      waitMs === undefined ? { next } : { next, waitMs },
+    );
   });
 }
