@@ -131,7 +131,7 @@ async def _serve(config: Config, sockets: list[socket.socket], url: str, secret:
     _on_signals(stop, hurry)
     tasks = _start(services)
     server = HTTPServer(
-        make_app(services), max_body_size=MAX_EVENT_BODY_BYTES, max_buffer_size=2 * MAX_EVENT_BODY_BYTES
+        make_app(services), max_body_size=2 * MAX_EVENT_BODY_BYTES, max_buffer_size=3 * MAX_EVENT_BODY_BYTES
     )
     server.add_sockets(sockets)
     _say_hello(config, sockets, services)

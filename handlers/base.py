@@ -9,7 +9,6 @@ from tornado.web import HTTPError, RequestHandler
 
 from session.protocol import Code, Refused
 from session.services import Services
-from session.store import Unavailable
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -35,6 +34,7 @@ CODE_OF = {
     403: "forbidden",
     404: "not_found",
     405: "method_not_allowed",
+    413: "too_large",
 }
 
 
@@ -108,7 +108,7 @@ class Handler(RequestHandler):
                 body["details"] = error.details
         elif isinstance(error, HTTPError) and error.log_message:
             body["message"] = error.log_message
-        if isinstance(error, Unavailable):
+        if status_code == 503:
             self.set_header("Retry-After", "1")
         if status_code == 401:
             self.set_header("WWW-Authenticate", "Bearer")

@@ -74,11 +74,10 @@ class Entrance:
         try:
             identity = await self._verifier.verify(token)
             attached = await self._attach(connection, identity, replaces)
-        except Unavailable as error:
-            self.turn_away(connection, error, command_id)
-            return
         except Refused as refused:
-            self.refuse(connection, refused, command_id)
+            # the store is away, or no key set was ever loaded: that is no fault of the token's
+            away = refused.code is Code.UNAVAILABLE
+            (self.turn_away if away else self.refuse)(connection, refused, command_id)
             return
         if attached is None:
             return
@@ -90,7 +89,11 @@ class Entrance:
             self._metrics.restore_seconds.observe(time.monotonic() - started)
 
     async def renew(self, connection: Connection, token: str, command_id: CommandId | UnsetType) -> None:
-        """Take a new token on an open connection; another user's, or a bad one, closes it."""
+        """Take a new token on an open connection; another user's, or a bad one, closes it.
+
+        Raises:
+            Refused: the store, or the keys, are out of reach; the old token stands.
+        """
         try:
             identity = await self._verifier.verify(token)
             if identity.user_id != connection.user_id:
@@ -98,9 +101,9 @@ class Entrance:
             # a revoked sign-in may not come back by this door either
             if not (await self._manager.check(identity.user_id)).revoked.isdisjoint(identity.marks):
                 raise Refused(Code.TOKEN_REVOKED, "this sign-in has ended")
-        except Unavailable as error:
-            connection.send(error.event(command_id))
         except Refused as refused:
+            if refused.code is Code.UNAVAILABLE:
+                raise
             self.refuse(connection, refused, command_id)
         else:
             connection.sign_in(identity)

@@ -123,16 +123,16 @@ class Room:
 
     def pump(self) -> None:
         """Send what is new to everyone who has taken the rest; the others stay behind in the ring."""
-        start = self.pumped
         while self.pumped < self.log.hi:
-            data, self.pumped = self.log.after(self.pumped, CHUNK_BYTES)
+            start = self.pumped
+            data, self.pumped = self.log.after(start, CHUNK_BYTES)
             slow = [c for c in self.current if not self._deliver(c, data)]
             for connection in slow:
                 del self.current[connection]
                 if connection.is_open:
                     self.lagging[connection] = start
                     self._catch_up_later(connection)
-            start = self.pumped
+        self.log.trim(self.pumped)
         for connection, at in list(self.lagging.items()):
             if at < self.log.lo:
                 connection.cut(Close.TRY_LATER, SLOW_READER)

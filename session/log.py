@@ -50,11 +50,14 @@ class Log:
         return verdict
 
     def append(self, frame: bytes) -> None:
-        """Take the next frame in; old ones fall out of the ring."""
+        """Take the next frame in."""
         self._frames.append(frame)
         self._bytes += len(frame)
         self.hi += 1
-        while len(self._frames) > self._max_frames or self._bytes > self._max_bytes:
+
+    def trim(self, sent: int) -> None:
+        """Let old frames fall out of the ring, but none above ``sent``: readers still wait for those."""
+        while self.lo < sent and (len(self._frames) > self._max_frames or self._bytes > self._max_bytes):
             self._bytes -= len(self._frames.popleft())
 
     def covers(self, at: Position) -> bool:

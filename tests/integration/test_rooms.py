@@ -58,7 +58,7 @@ async def test_who_joined_an_empty_room_misses_nothing(servers: Servers, connect
 
 
 async def test_positions_that_are_not_of_this_history(servers: Servers, connect: Connect) -> None:
-    """An unknown epoch, or an offset beyond the head, is not recovered: the client starts where it is told."""
+    """An unknown epoch, or an offset beyond the head, is not recovered: it starts where it is told."""
     (a,) = servers()
     # somebody reads the room already, so that the ring has the messages too
     reader = await connect(a, user="2")
@@ -367,3 +367,23 @@ async def test_a_slow_reader_is_closed_and_comes_back(servers: Servers, connect:
     assert count + 1 == len(slow.messages(EVENT)) + len(back.messages(EVENT))
     for client in (slow, back, quick):
         client.assert_contiguous()
+
+
+async def test_a_repair_larger_than_the_ring(
+    servers: Servers, connect: Connect, valkey: StoreProcess
+) -> None:
+    """More was missed than the ring of a room holds: everyone who reads along gets all of it."""
+    a, b = servers(2, max_buffer_bytes=65536)
+    client = await connect(a)
+    await client.do("join-event", eventId="123")
+    a.freeze()
+    valkey.client.execute_command("CLIENT", "KILL", "TYPE", "pubsub")
+    api = Api(b)
+    blob = "x" * 4000
+    for n in range(150):
+        await api.publish(EVENT, f"{n}{blob}")
+    a.thaw()
+    heard = await client.expect_messages(EVENT, 150)
+
+    assert list(range(150)) == [int(text.rstrip("x")) for text in heard]
+    client.assert_contiguous()

@@ -14,11 +14,12 @@ FRAMES = st.binary(min_size=1, max_size=40)
 
 
 def made(*frames: bytes, most: int = 100, most_bytes: int = 10_000) -> Log:
-    """A log of epoch A that begins after offset 10."""
+    """A log of epoch A that begins after offset 10, and whose readers have been sent everything."""
     log = Log(most, most_bytes)
     log.reset(Position("A", 10), {"Z": 4})
     for frame in frames:
         log.append(frame)
+    log.trim(log.hi)
     return log
 
 
@@ -77,6 +78,22 @@ def test_what_has_fallen_out_is_an_error() -> None:
 
     with pytest.raises(ValueError, match="fallen out of the ring, which begins after 11"):
         log.after(10, 100)
+
+
+def test_what_nobody_was_sent_stays() -> None:
+    """However full the ring is: a repair may bring more than it holds, and readers wait for all of it."""
+    log = Log(2, 10_000)
+    log.reset(Position("A", 0), {})
+    for frame in (b"a", b"b", b"c", b"d"):
+        log.append(frame)
+    log.trim(0)
+    whole = log.after(0, 1000)
+    log.trim(1)
+    rest = log.lo
+    log.trim(4)
+
+    assert (b"abcd", 4) == whole
+    assert (1, 2) == (rest, log.lo)
 
 
 class At(NamedTuple):
@@ -176,8 +193,17 @@ class LogAgainstList(RuleBasedStateMachine):
         if ahead == 1:
             self.hi += 1
             self.frames.append((self.hi, frame))
-            while len(self.frames) > self.most or sum(len(f) for _, f in self.frames) > self.most_bytes:
-                del self.frames[0]
+
+    @rule(unsent=st.integers(0, 3))
+    def trim(self, unsent: int) -> None:
+        sent = self.hi - unsent
+        while (
+            self.frames
+            and self.frames[0][0] <= sent
+            and (len(self.frames) > self.most or sum(len(f) for _, f in self.frames) > self.most_bytes)
+        ):
+            del self.frames[0]
+        self.log.trim(sent)
 
     @invariant()
     def looks_like_the_list(self) -> None:
