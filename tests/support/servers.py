@@ -1,5 +1,6 @@
 """The real server as a process of its own."""
 
+import contextlib
 import http.client
 import os
 import re
@@ -109,9 +110,16 @@ class ServerProcess:
         return self._log.read_text() if self._log.exists() else ""
 
     def kill(self) -> None:
-        """``kill -9``: no goodbye to anybody."""
+        """``kill -9``: no goodbye to anybody. The server processes that it has forked go with it; an embedded
+        Valkey, which is in a session of its own, stays."""
         if self._process is not None:
+            family = self.children() if self.is_running else []
+            ours = os.getsid(0)
             self._process.kill()
+            for pid in family:
+                with contextlib.suppress(ProcessLookupError):
+                    if os.getsid(pid) == ours:
+                        os.kill(pid, signal.SIGKILL)
             self._process.wait(10)
 
     def terminate(self, timeout: float = 30.0) -> int:
