@@ -247,6 +247,7 @@ class Entrance:
         self._metrics.restores.labels("recovered" if entered.recovered else "reset").inc()
         if name.startswith(EVENT_PREFIX):
             connection.event_id = name.removeprefix(EVENT_PREFIX)
+            admission.room.tell_count_again()
         elif not name.startswith("user:"):
             connection.free_rooms.add(name)
         return RestoredRoom(

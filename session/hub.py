@@ -181,6 +181,10 @@ class Room:
             self.current[connection] = None
         self.lagging.clear()
 
+    def tell_count_again(self) -> None:
+        """Somebody came back without an answer that says how many are here: tell it, changed or not."""
+        self.told_count = -1
+
     def say(self, frame: bytes) -> None:
         """Send a frame that is no part of the history; whoever is behind does without."""
         for connection in list(self.current):

@@ -228,7 +228,13 @@ async def test_room_info_counts_over_all_servers(servers: Servers, connect: Conn
     await two.close()
     await one.expect("room-info", eventId="5", userCount=1)
 
+    back = await connect(a, user="1")
+    await back.expect("session-restored")
+    await one.close()
+    again = await back.expect("room-info", eventId="5", userCount=1)
+
     assert "offset" not in info
+    assert "offset" not in again
 
 
 async def test_the_session_names_the_rooms_to_rejoin(servers: Servers, connect: Connect) -> None:

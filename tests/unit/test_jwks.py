@@ -241,7 +241,7 @@ async def test_only_an_unknown_key_id_asks_the_issuer(text: str) -> None:
     }
     async with key_server() as issuer:
         issuer.publish(RSA.jwk(kid="r"))
-        async with running(issuer, secret=SECRET) as by:
+        async with running(issuer, secret=SECRET, jwt_algorithms=("HS256", "RS256")) as by:
             await by.verify(signed(RSA, "r"))
             code = (await refusal(texts[text], by)).code
             requests = issuer.requests

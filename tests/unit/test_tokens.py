@@ -484,6 +484,10 @@ BAD_KEYS: dict[str, tuple[str, dict[str, Any], str]] = {
     "a key set without an algorithm": (
         LONG, {"jwt_jwks_url": "http://h/", "jwt_algorithms": ("HS256",)}, "--jwt-algorithms"
     ),
+    "an unknown algorithm for a key set": (
+        "", {"jwt_jwks_url": "http://h/", "jwt_algorithms": ("RS256", "none")}, "--jwt-algorithms"
+    ),
+    "a key set by another protocol": ("", {"jwt_jwks_url": "ftp://h/jwks.json"}, "--jwt-jwks-url"),
     "a file as key set": ("", {"jwt_jwks_url": "file:///etc/hostname"}, "--jwt-jwks-url"),
     "a key set without scheme": ("", {"jwt_jwks_url": "shop.example/jwks.json"}, "--jwt-jwks-url"),
     "a key set without host": ("", {"jwt_jwks_url": "https:///jwks.json"}, "--jwt-jwks-url"),
@@ -542,7 +546,9 @@ def test_a_refresh_token_is_the_same_each_time() -> None:
 
 
 def made(**extra: Any) -> str:
-    return forged(HS256, {"sub": "1", "sid": "s", "n": 1, "exp": now() + 60, "purpose": "refresh"} | extra)
+    return forged(
+        HS256, {"sub": "1", "sid": "s", "n": 1, "exp": now() + 60, "purpose": "refresh", "iss": "me"} | extra
+    )
 
 
 BAD_REFRESH: dict[str, tuple[Callable[[], str], Code]] = {
@@ -550,8 +556,8 @@ BAD_REFRESH: dict[str, tuple[Callable[[], str], Code]] = {
     "nonsense": (lambda: "nonsense", Code.TOKEN_INVALID),
     "lone surrogate": (lambda: "\ud800", Code.TOKEN_INVALID),
     "too long": (lambda: made(x="x" * 20_000), Code.TOKEN_INVALID),
-    "an access token": (lambda: token(sid="s"), Code.TOKEN_INVALID),
-    "no purpose": (lambda: forged(HS256, claims(sid="s", n=1)), Code.TOKEN_INVALID),
+    "an access token": (lambda: token(iss="me", sid="s", n=1), Code.TOKEN_INVALID),
+    "no purpose": (lambda: forged(HS256, claims(iss="me", sid="s", n=1)), Code.TOKEN_INVALID),
     "another purpose": (lambda: made(purpose="top secret"), Code.TOKEN_INVALID),
     "no sign-in": (lambda: made(sid=None), Code.TOKEN_INVALID),
     "no generation": (lambda: made(n=None), Code.TOKEN_INVALID),
@@ -560,7 +566,7 @@ BAD_REFRESH: dict[str, tuple[Callable[[], str], Code]] = {
     "a huge generation": (lambda: made(n=2**53), Code.TOKEN_INVALID),
     "no user": (lambda: made(sub=None), Code.TOKEN_INVALID),
     "another issuer": (lambda: made(iss="you"), Code.TOKEN_INVALID),
-    "expired": (lambda: made(iss="me", exp=now() - 60), Code.TOKEN_EXPIRED),
+    "expired": (lambda: made(exp=now() - 60), Code.TOKEN_EXPIRED),
     "none": (lambda: made().replace(encoded(HS256), encoded({"alg": "none"})), Code.TOKEN_INVALID),
 }  # fmt: skip
 
