@@ -59,11 +59,7 @@ class KeySet(Generic[Key]):
         """The download under way, or a new one; its result is whether it brought a good set."""
         if self._flight is None:
             self._flight = asyncio.create_task(self._download(), name="key set")
-            self._flight.add_done_callback(self._land)
         return self._flight
-
-    def _land(self, flight: "asyncio.Task[bool]") -> None:
-        self._flight = None
 
     async def _download(self) -> bool:
         try:
@@ -71,6 +67,9 @@ class KeySet(Generic[Key]):
         except Exception as error:  # whatever the other end says must not end this process
             log.warning("no keys from --jwt-jwks-url: %s", error)
             return False
+        finally:
+            # here and not in a callback of the task: a turn later somebody could take it for under way
+            self._flight = None
         return True
 
 

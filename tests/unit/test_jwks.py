@@ -217,6 +217,27 @@ async def test_unknown_key_ids_cost_one_request() -> None:
     assert 2 == requests
 
 
+async def test_a_download_that_is_over_is_not_waited_for() -> None:
+    """Who misses a key in the very moment in which a download ends gets one of their own."""
+    demands: list[asyncio.Task[None]] = []
+
+    def parse(body: bytes) -> list[bytes]:
+        if not demands:
+            # it runs in the loop's next turn, before anybody hears that this download is over
+            demands.append(asyncio.create_task(key_set.demand()))
+        return [body]
+
+    async with key_server() as issuer:
+        key_set = jwks.KeySet(issuer.url, parse)
+        running = asyncio.create_task(key_set.run())
+        await eventually(lambda: demands, "the first download is over")
+        await demands[0]
+        requests = issuer.requests
+        running.cancel()
+
+    assert 2 == requests
+
+
 async def test_after_a_while_unknown_key_ids_ask_again(monkeypatch: pytest.MonkeyPatch) -> None:
     """The limit is one of time, not one for ever."""
     monkeypatch.setattr(jwks, "DEMAND_SECONDS", 0.0)
