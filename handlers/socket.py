@@ -75,6 +75,20 @@ class Socket(WebSocketHandler):
         most = self.services.config.max_message_bytes
         return Framing(self, False, _WebSocketParams(max_message_size=most))
 
+    def log_exception(self, typ: Any, value: Any, tb: Any) -> None:
+        """Tornado's would log the query, where a token may stand."""
+        if not isinstance(value, HTTPError):
+            log.error("an upgrade failed", exc_info=(typ, value, tb))
+
+    def decode_argument(self, value: bytes, name: str | None = None) -> str:
+        """A token that is no text is an invalid one; everything else in the query must be text."""
+        try:
+            return value.decode()
+        except UnicodeDecodeError:
+            if name == "token":
+                return value.decode(errors="replace")
+            raise BadCommand(Code.BAD_MESSAGE, f"{name}: is not UTF-8") from None
+
     def write_error(self, status_code: int, **kwargs: Any) -> None:
         """A refused upgrade is a short text."""
         self.finish(f"{status_code} {self._reason}\n")

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, settings
 from tornado.ioloop import IOLoop
 
 from session.metrics import Metrics
@@ -15,6 +16,10 @@ from session.store import Store
 from tests.support.client import Client, close_all
 from tests.support.servers import ServerProcess
 from tests.support.stores import StoreProcess, redis_binary, valkey_binary
+
+# a loaded machine is no defect
+settings.register_profile("tests", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("tests")
 
 OUTPUTS = pytest.StashKey[list[ServerProcess]]()
 
