@@ -112,7 +112,7 @@ BAD_LOGINS: dict[str, tuple[Any, tuple[int, str]]] = {
     "an empty name": ({"name": ""}, (422, "bad_message")),
     "only spaces": ({"name": " \t\n"}, (422, "bad_message")),
     "too long a name": ({"name": "x" * 129}, (422, "bad_message")),
-    "too large a body": ({"name": "mina", "x": "x" * 140_000}, (413, "error")),
+    "too large a body": ({"name": "mina", "x": "x" * 140_000}, (413, "too_large")),
 }
 
 
