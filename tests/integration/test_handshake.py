@@ -1,17 +1,20 @@
 """The door: who is let in by which road, who is refused with which word, and what closes a connection."""
 
 import asyncio
+import contextlib
 import itertools
 import json
+import signal
 import time
 import warnings
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 import jwt
 import pytest
-from websockets.exceptions import InvalidStatus
+from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from tests.conftest import OUTPUTS, Connect, Servers
 from tests.support.api import Api
@@ -385,6 +388,36 @@ async def test_the_same_origin_is_let_in(
     assert user == client.connected["userId"]
 
 
+async def status_of_upgrade(server: ServerProcess, **headers: str) -> int:
+    """The status of an upgrade by hand, with a Host of its own."""
+    lines = [f"{name.replace('_', '-')}: {value}" for name, value in headers.items()]
+    request = ["GET /ws HTTP/1.1", "Upgrade: websocket", "Connection: Upgrade", "Sec-WebSocket-Version: 13",
+               "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==", *lines]  # fmt: skip
+    reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+    writer.write("\r\n".join([*request, "", ""]).encode())
+    async with asyncio.timeout(5):
+        status = await reader.readline()
+    writer.close()
+    return int(status.split()[1])
+
+
+@pytest.mark.parametrize(
+    ("host", "origin", "status"),
+    [
+        ("shop.example", "https://shop.example", 101),
+        ("Shop.Example:8443", "https://shop.example:8443", 101),
+        ("shop.example", "https://evil.example", 403),
+        ("shop.example", "https://shop.example:8443", 403),
+        ("shop.example", "https://shop.example.evil.example", 403),
+    ],
+)
+async def test_the_origin_is_compared_with_the_host(
+    gate: ServerProcess, host: str, origin: str, status: int
+) -> None:
+    """As a balancer that ends TLS passes it on: name and port."""
+    assert status == await status_of_upgrade(gate, Host=host, Origin=origin)
+
+
 FOREIGN = "https://evil.example"
 
 
@@ -487,6 +520,18 @@ async def test_a_token_that_is_a_little_late(gate: ServerProcess, connect: Conne
     assert 4 < late < 7
 
 
+async def test_it_is_told_a_minute_before(gate: ServerProcess, connect: Connect, user: str) -> None:
+    """Not sooner: a client that has time is not asked."""
+    client = await connect(gate, user=user, lifetime=62)
+    await client.call("ping")
+    at_once = [frame for frame in client.frames if frame["type"] == "token-expiring"]
+    warned = await client.expect("token-expiring")
+    left = warned["expiresAt"] / 1000 - time.time()
+
+    assert [] == at_once
+    assert 58 < left <= 60.1
+
+
 async def test_renewing_on_the_open_line(gate: ServerProcess, connect: Connect, user: str) -> None:
     """The rooms stay; the new expiry and the new patterns hold from then on."""
     client = await connect(gate, user=user, lifetime=3, rooms=["chat:old"], publish=["chat:old"])
@@ -514,6 +559,7 @@ async def test_renewing_on_the_open_line(gate: ServerProcess, connect: Connect, 
     assert 1 == len([frame for frame in client.frames if frame["type"] == "token-expiring"])
 
 
+@pytest.mark.parametrize("via", ROADS)
 @pytest.mark.parametrize(
     ("make", "word"),
     [
@@ -525,10 +571,10 @@ async def test_renewing_on_the_open_line(gate: ServerProcess, connect: Connect, 
     ids=["another user", "expired", "another key", "another purpose"],
 )
 async def test_renewing_with_the_wrong_token(
-    gate: ServerProcess, connect: Connect, user: str, make: Callable[[str], str], word: str
+    gate: ServerProcess, connect: Connect, user: str, make: Callable[[str], str], word: str, via: str
 ) -> None:
-    """Closes the line, with the answer before."""
-    client = await connect(gate, user=user)
+    """Closes the line, with the answer before, by whatever road it was opened."""
+    client = await connect(gate, user=user, via=via)
     answer = await client.call("auth", token=make(user))
 
     assert ("error", word) == (answer["type"], answer["code"])
@@ -566,6 +612,18 @@ async def test_what_is_no_frame_of_ours(
     await client.socket.send(payload, text=as_text)
 
     assert code == (await client.closed())[0]
+
+
+@pytest.mark.parametrize("pieces", [1, 20])
+async def test_a_flood_is_cut_with_its_code(
+    gate: ServerProcess, connect: Connect, user: str, pieces: int
+) -> None:
+    """900 kB, whole or in pieces: the code arrives though the client is still sending."""
+    client = await connect(gate, user=user)
+    with contextlib.suppress(ConnectionClosed):
+        await client.socket.send(["x" * (900_000 // pieces)] * pieces)
+
+    assert 1009 == (await client.closed())[0]
 
 
 async def test_the_largest_frame(gate: ServerProcess, connect: Connect, user: str) -> None:
@@ -708,6 +766,25 @@ async def test_who_does_not_answer_pings(servers: Servers, connect: Connect) -> 
     assert (await dead.closed())[0] in {4001, 1006}
 
 
+async def test_while_the_store_is_away(servers: Servers, connect: Connect, tmp_path: Path) -> None:
+    """`unavailable` and 1013 by each road; a bad token is a bad token all the same."""
+    store = StoreProcess(valkey_binary(), tmp_path / "store")
+    try:
+        (a,) = servers(redis_url=store.url)
+    finally:
+        store.kill()
+    good = [await connect(a, via=via, wait=False) for via in ROADS]
+    bad = [await connect(a, via=via, wait=False, secret=OTHER_SECRET) for via in ROADS]
+    away = await asyncio.gather(*(client.closed() for client in good))
+    refused = await asyncio.gather(*(refusal(client) for client in bad))
+
+    assert [(1013, "unavailable")] * 3 == away
+    assert [(3000, "token_invalid")] * 3 == refused
+    assert {("error", "unavailable", True)} == {
+        (frame["type"], frame["code"], frame["retryable"]) for client in good for frame in client.frames
+    }
+
+
 # --- what the log says ---
 
 
@@ -742,6 +819,22 @@ async def test_no_token_is_ever_logged(servers: Servers, connect: Connect, log_f
     assert "eyJ" not in a.output
     assert SECRET not in a.output
     assert "the api key" not in a.output
+
+
+async def test_no_token_is_logged_while_leaving(servers: Servers, connect: Connect) -> None:
+    """Who comes then is told 503, and the log has nothing of the query."""
+    (a,) = servers(drain_seconds=3)
+    await connect(a)
+    a.signal(signal.SIGTERM)
+    await eventually(lambda: a.ready_status() == 503, "it is leaving")
+    with pytest.raises(InvalidStatus) as caught:
+        await connect(a, via="query")
+    a.wait()
+
+    assert 503 == caught.value.response.status_code
+    assert "leaving" in a.output
+    assert "eyJ" not in a.output
+    assert "token=" not in a.output
 
 
 async def raw_query(connect: Connect, server: ServerProcess, query: dict[str, str]) -> Client:
