@@ -27,7 +27,7 @@ from session import embedded, logs
 from session.config import Config, ConfigError, parse
 from session.protocol import Close, Reconnect
 from session.services import Services, build
-from session.store import Unavailable
+from session.store import Unavailable, check_url
 from session.tokens import Verifier
 
 log = logging.getLogger("keepseat")
@@ -45,6 +45,8 @@ def main() -> int:
         secret = config.jwt_secret or (embedded.demo_secret(data_dir, "jwt-secret") if config.is_demo else "")
         api_key = config.api_key or (embedded.demo_secret(data_dir, "api-key") if config.is_demo else "")
         Verifier(config, secret)
+        if config.redis_url:
+            check_url(config.redis_url)
         listening = _bind(config)
         logs.set_up(config.log_format)
         valkey = None if config.redis_url else embedded.start(data_dir)
@@ -107,10 +109,13 @@ def _run_processes(
     worst = 0
     while children:
         pid, status = os.wait()
+        if pid not in children:
+            continue  # the embedded Valkey is a child too; its servers say that it is away
         number, code = children.pop(pid), os.waitstatus_to_exitcode(status)
         if not stopping:
             log.error("process %d ended with status %d; starting another", number, code)
             time.sleep(RESTART_PAUSE_SECONDS)
+        if not stopping:  # told so meanwhile
             fork(number)
         worst = max(worst, abs(code))
     return worst if stopping else 1

@@ -7,6 +7,8 @@ from tornado.httputil import HTTPServerRequest
 
 from session.config import Config
 
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
 
 class Doorway:
     """Counts, so that nobody fills the server without a token."""
@@ -15,6 +17,15 @@ class Doorway:
         self._most = config.max_connections
         self._most_unknown = config.unauthenticated_limit
         self._unknown: dict[str, int] = {}
+        self._proxies = [ipaddress.ip_network(proxy) for proxy in config.trusted_proxies]
+
+    def address_of(self, request: HTTPServerRequest) -> str:
+        """The client's address: the right-most one of X-Forwarded-For that is no trusted proxy.
+
+        Without trusted proxies, or when the peer is none of them, the header is a claim of the client's
+        and is ignored (Tornado's xheaders would also believe X-Real-Ip, which balancers pass on unseen).
+        """
+        return forwarded(str(request.remote_ip), request.headers.get("X-Forwarded-For", ""), self._proxies)
 
     def enter(self, address: str, sockets: int) -> bool:
         """A socket has opened; False where it is one too many. `leave` must follow either way."""
@@ -32,16 +43,11 @@ class Doorway:
             self._unknown.pop(address, None)
 
 
-def client_address(request: HTTPServerRequest, trusted_proxies: Sequence[str]) -> str:
-    """The client's address: the right-most one of X-Forwarded-For that is no trusted proxy.
-
-    Without trusted proxies, or when the peer is none of them, the header is a claim of the client's and is
-    ignored (Tornado's xheaders would also believe X-Real-Ip, which balancers pass through unseen).
-    """
-    networks = [ipaddress.ip_network(proxy) for proxy in trusted_proxies]
-    hops = [hop.strip() for hop in request.headers.get("X-Forwarded-For", "").split(",") if hop.strip()]
-    address = str(request.remote_ip)
-    while hops and _is_within(address, networks):
+def forwarded(peer: str, header: str, proxies: Sequence[Network]) -> str:
+    """The right-most address that is no proxy's, beginning with the peer's own."""
+    hops = [hop.strip() for hop in header.split(",") if hop.strip()]
+    address = peer
+    while hops and _is_within(address, proxies):
         address = _without_port(hops.pop())
     return address
 
@@ -53,7 +59,7 @@ def _without_port(hop: str) -> str:
     return hop.partition(":")[0] if hop.count(":") == 1 else hop
 
 
-def _is_within(address: str, networks: Sequence[ipaddress.IPv4Network | ipaddress.IPv6Network]) -> bool:
+def _is_within(address: str, networks: Sequence[Network]) -> bool:
     try:
         parsed = ipaddress.ip_address(address)
     except ValueError:

@@ -8,11 +8,11 @@ from msgspec import UNSET
 from tornado.web import HTTPError
 from tornado.websocket import WebSocketHandler, WebSocketProtocol, _WebSocketParams
 
-from handlers.doorway import client_address
+from handlers.doorway import Doorway
 from handlers.framing import Framing
 from handlers.transport import SocketTransport
 from session.connection import SLOW_READER, Connection
-from session.protocol import Auth, BadCommand, Close, Code, Refused, Since, decode, decode_resume
+from session.protocol import REFUSALS, Auth, BadCommand, Close, Code, Refused, Since, decode, decode_resume
 from session.services import Services
 from session.store import Unavailable
 
@@ -98,6 +98,8 @@ class Socket(WebSocketHandler):
     async def open(self, *args: str, **kwargs: str) -> None:
         """Let the client in by query or header, or wait for its first frame."""
         config, hub = self.services.config, self.services.hub
+        doorway: Doorway = self.settings["doorway"]
+        self._address = doorway.address_of(self.request)
         self.set_nodelay(True)
         assert isinstance(self.ws_connection, Framing)  # noqa: S101 - made by get_websocket_protocol
         self._allowance = Allowance(config.message_rate, config.message_burst)
@@ -111,9 +113,8 @@ class Socket(WebSocketHandler):
             max_backlog=config.max_buffer_bytes,
         )
         hub.sockets.add(connection)
-        self._address = client_address(self.request, config.trusted_proxies)
         try:
-            if not self.settings["doorway"].enter(self._address, len(hub.sockets)):
+            if not doorway.enter(self._address, len(hub.sockets)):
                 full = Refused(Code.UNAVAILABLE, "this server is full", {"outcome": "none"})
                 self.services.entrance.turn_away(connection, full)
                 return
@@ -222,6 +223,8 @@ class Socket(WebSocketHandler):
         if connection.close_code is None:
             connection.close_code = self.close_code or 1006
         self.services.metrics.closed.labels(str(connection.close_code)).inc()
+        if connection.close_reason in REFUSALS:
+            self.services.metrics.refused.labels(connection.close_reason).inc()
         if connection.close_reason == SLOW_READER:
             self.services.metrics.slow_readers.inc()
         self._leave_doorway()

@@ -6,7 +6,9 @@ variable that hosting platforms set (``PORT``, ``REDIS_URL``, ``REDIS_HOST`` + `
 """
 
 import argparse
+import ipaddress
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any, NoReturn
@@ -207,7 +209,21 @@ def parse(argv: Sequence[str], environ: Mapping[str, str]) -> Config:
     return config
 
 
+def _check_lists(config: Config) -> None:
+    for proxy in config.trusted_proxies:
+        try:
+            ipaddress.ip_network(proxy)
+        except ValueError as error:
+            raise ConfigError(f"--trusted-proxies: {error}") from None
+    for origin in config.allowed_origins:
+        if origin != "*" and not re.fullmatch(r"https?://[^/\s]+/?", origin):
+            raise ConfigError(
+                f"--allowed-origins: expected an origin such as https://shop.example, got {origin!r}"
+            )
+
+
 def _check(config: Config) -> None:
+    _check_lists(config)
     if config.jwt_secret and len(config.jwt_secret.encode()) < MIN_SECRET_BYTES:
         raise ConfigError(f"--jwt-secret: must have at least {MIN_SECRET_BYTES} bytes")
     if config.max_hold_seconds < config.hold_seconds:

@@ -113,7 +113,6 @@ class Entrance:
         self, connection: Connection, refused: Refused, command_id: CommandId | UnsetType = UNSET
     ) -> None:
         """Say why, and close with 3000 and the same word."""
-        self._metrics.refused.labels(refused.code.value).inc()
         connection.send(refused.event(command_id))
         connection.close(Close.UNAUTHORIZED, refused.code.value)
 
@@ -121,7 +120,6 @@ class Entrance:
         self, connection: Connection, error: Refused, command_id: CommandId | UnsetType = UNSET
     ) -> None:
         """The store is away, or this server full: come back later."""
-        self._metrics.refused.labels(error.code.value).inc()
         connection.send(error.event(command_id))
         connection.close(Close.TRY_LATER, error.code.value)
 

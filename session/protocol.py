@@ -53,6 +53,18 @@ class Code(StrEnum):
     UNAVAILABLE = "unavailable"
 
 
+REFUSALS = frozenset(
+    {
+        Code.TOKEN_REQUIRED.value,
+        Code.AUTH_TIMEOUT.value,
+        Code.TOKEN_INVALID.value,
+        Code.TOKEN_EXPIRED.value,
+        Code.TOKEN_REVOKED.value,
+        Code.USER_MISMATCH.value,
+        Code.UNAVAILABLE.value,
+    }
+)
+"""The reasons of a close frame with which a connection was refused, at connect or later."""
 RETRYABLE = frozenset({Code.RATE_LIMITED, Code.UNAVAILABLE})
 
 

@@ -13,6 +13,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from hashlib import sha1
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from redis.asyncio import ConnectionPool
 from redis.asyncio.connection import AbstractConnection
@@ -29,6 +30,7 @@ from redis.exceptions import (
     TryAgainError,
 )
 
+from session.config import ConfigError
 from session.line import Call, Line, LineLostError, Wire
 from session.metrics import Metrics
 from session.protocol import Code, Refused
@@ -65,6 +67,25 @@ class Unavailable(Refused):
     def __init__(self, outcome: str) -> None:
         super().__init__(Code.UNAVAILABLE, "the store did not answer in time", {"outcome": outcome})
         self.outcome = outcome
+
+
+def check_url(url: str) -> None:
+    """See whether a store could be reached by that URL.
+
+    Raises:
+        ConfigError: it could not, whoever listens there.
+    """
+    try:
+        _pool(url).make_connection()  # type: ignore[no-untyped-call]  # redis-py
+        if not 0 < (urlsplit(url).port or 6379) < 65536:
+            raise ValueError("the port is out of range")
+    except (ValueError, TypeError) as error:
+        raise ConfigError(f"--redis-url: {error}") from None
+
+
+def _pool(url: str) -> ConnectionPool:
+    options = {} if url.startswith("unix://") else {"socket_connect_timeout": 1.0, "socket_keepalive": True}
+    return ConnectionPool.from_url(url, protocol=2, driver_info=None, socket_timeout=None, **options)
 
 
 class Clock:
@@ -110,10 +131,7 @@ class Store:
     """The store of one process. `run` it as a task; then call scripts and plain commands."""
 
     def __init__(self, url: str, metrics: Metrics) -> None:
-        options = {"socket_connect_timeout": 1.0, "socket_keepalive": True} if "unix://" not in url else {}
-        self._pool = ConnectionPool.from_url(
-            url, protocol=2, driver_info=None, socket_timeout=None, **options
-        )
+        self._pool = _pool(url)
         self._line = Line(self.open_wire, (ResponseError, BusyLoadingError))
         self._scripts = _load_scripts("PUBLISH")
         self._metrics = metrics
