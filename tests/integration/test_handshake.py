@@ -659,6 +659,7 @@ async def test_who_asks_too_fast_is_told(gate: ServerProcess, connect: Connect, 
     await eventually(lambda: time.monotonic() > started + pause / 1000, "the pause is over")
     again = await client.call("ping")
 
+    assert 36 == len([frame for frame in client.frames if "id" in frame])
     assert ["pong"] * 30 == [answer["type"] for answer in answers[:30]]
     assert 3 <= len(limited) <= 5
     assert {("rate_limited", True)} == {(a["code"], a["retryable"]) for a in limited}
@@ -736,7 +737,8 @@ async def test_strangers_of_one_address(servers: Servers, connect: Connect) -> N
     (a,) = servers(trusted_proxies="127.0.0.0/8", max_unauthenticated_per_address=2)
 
     def of(address: str) -> dict[str, str]:
-        return {"X-Forwarded-For": f"6.6.6.6, {address}", "X-Real-Ip": "5.5.5.5"}
+        # a client may say what it likes; two balancers have appended whom they saw
+        return {"X-Forwarded-For": f"6.6.6.6, {address}, 127.0.0.9", "X-Real-Ip": "5.5.5.5"}
 
     strangers = [await connect(a, via="none", wait=False, headers=of("1.1.1.1")) for _ in range(2)]
     third = await connect(a, via="none", wait=False, headers=of("1.1.1.1"))
@@ -748,6 +750,17 @@ async def test_strangers_of_one_address(servers: Servers, connect: Connect) -> N
     assert (1013, "unavailable") == ended
     assert ("2", "3") == (elsewhere.connected["userId"], again.connected["userId"])
     assert strangers[1].is_open
+
+
+async def test_addresses_that_are_only_claimed(servers: Servers, connect: Connect) -> None:
+    """Without trusted balancers the header says nothing: all are of the peer's address."""
+    (a,) = servers(max_unauthenticated_per_address=2)
+    strangers = [
+        await connect(a, via="none", wait=False, headers={"X-Forwarded-For": f"{n}.1.1.1"}) for n in range(3)
+    ]
+
+    assert (1013, "unavailable") == await strangers[2].closed()
+    assert [True, True] == [client.is_open for client in strangers[:2]]
 
 
 async def test_who_does_not_answer_pings(servers: Servers, connect: Connect) -> None:
