@@ -48,6 +48,7 @@ def test_every_option_is_read_from_the_environment(field: object) -> None:
         "max_message_bytes": ("70000", 70_000),
         "max_buffer_bytes": ("70000", 70_000),
         "trusted_proxies": ("10.0.0.0/8", ("10.0.0.0/8",)),
+        "allowed_origins": ("https://a.example, http://b", ("https://a.example", "http://b")),
     }
     kinds: dict[type, tuple[str, object]] = {
         bool: ("true", True),
