@@ -6,6 +6,7 @@ Without options: one process, demo mode, an embedded Valkey.
 """
 
 import asyncio
+import contextlib
 import logging
 import os
 import random
@@ -90,8 +91,9 @@ def _run_processes(
     def forward(signum: int, frame: object) -> None:
         nonlocal stopping
         stopping = True
-        for pid in children:
-            os.kill(pid, signum)
+        for pid in list(children):
+            with contextlib.suppress(ProcessLookupError):  # it has ended, and is about to be noticed
+                os.kill(pid, signum)
 
     signal.signal(signal.SIGTERM, forward)
     signal.signal(signal.SIGINT, forward)
@@ -232,7 +234,10 @@ async def _drain(services: Services, server: HTTPServer) -> None:
     while hub.sockets and loop.time() < end:
         await asyncio.sleep(0.05)
     for connection in list(hub.sockets):
-        connection.cut(Close.RESTART, "restart")
+        # said goodbye to, and not gone: a phone asleep
+        connection.abandon()
+        if connection.socket_id:
+            services.janitor.detach_later(connection.user_id, connection.socket_id)
     server.stop()
     try:
         async with asyncio.timeout(GOODBYE_SECONDS):

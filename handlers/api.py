@@ -100,7 +100,7 @@ class Stats(ApiHandler):
         event = await self.services.events.get(checked("event id", event_id, EventId))
         if event is None:
             raise HTTPError(404, "there is no such event")
-        connections = await self.services.rooms.user_count(event.id, self.services.leases.dead)
+        connections = await self.services.presence.count(event.id)
         self.answer(EventStats(available=event.seat_count or None, connections=connections))
 
 

@@ -159,8 +159,11 @@ class Socket(WebSocketHandler):
         if isinstance(message, bytes):
             connection.close(Close.UNSUPPORTED, "binary")
             return
+        command_id: Any = UNSET
+        connection.busy = True
         try:
             command = decode(message)
+            command_id = _id(command.id)
             if connection.identity is None:
                 await self._first(command)
                 return
@@ -173,7 +176,9 @@ class Socket(WebSocketHandler):
             self._bad(bad)
         except Exception:
             log.exception("a command failed")
-            self._crashed()
+            self._crashed(command_id)
+        finally:
+            connection.done()
 
     async def _first(self, command: Any) -> None:
         if not isinstance(command, Auth):
@@ -201,9 +206,9 @@ class Socket(WebSocketHandler):
         if self._patience.wait_seconds():
             self.connection.close(Close.POLICY, code.value)
 
-    def _crashed(self) -> None:
+    def _crashed(self, command_id: Any = UNSET) -> None:
         """A mistake of ours: say that the outcome is unknown, and keep the line."""
-        self.connection.send(Unavailable("unknown").event())
+        self.connection.send(Unavailable("unknown").event(command_id))
         if self.connection.identity is None:
             self.connection.close(Close.TRY_LATER, Code.UNAVAILABLE.value)
 

@@ -13,7 +13,7 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import Protocol
 
-from session.line import BACKOFF_SECONDS, CONNECT_SECONDS, Wire
+from session.line import BACKOFF_SECONDS, CONNECT_SECONDS, STOOD_SECONDS, Wire
 from session.metrics import Metrics
 
 log = logging.getLogger(__name__)
@@ -87,8 +87,12 @@ class Bell:
                 await asyncio.sleep(pause * random.uniform(0.5, 1))
                 pause = min(pause * 2, BACKOFF_SECONDS[1])
                 continue
-            pause = BACKOFF_SECONDS[0]
+            began = time.monotonic()
             await self._serve(wire)
+            # a connection that is accepted and ends at once is no connection
+            stood = time.monotonic() - began >= STOOD_SECONDS
+            pause = BACKOFF_SECONDS[0] if stood else min(pause * 2, BACKOFF_SECONDS[1])
+            await asyncio.sleep(pause * random.uniform(0.5, 1))
 
     async def _serve(self, wire: Wire) -> None:
         self._orders = [("SUBSCRIBE", channel) for channel in self._wanted]

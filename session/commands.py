@@ -2,7 +2,7 @@
 
 import asyncio
 import secrets
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Set
 from typing import Any
 
 from msgspec import UNSET, UnsetType
@@ -95,7 +95,8 @@ class Commands:
     ) -> None:
         event_id = str(command.event_id)
         name = f"event:{event_id}"
-        leaves = None if connection.event_id in (None, event_id) else f"event:{connection.event_id}"
+        # by resume it may have come into several
+        leaves = {room for room in connection.rooms if room.startswith("event:")} - {name}
         self._check_room_limit(connection, name, leaves)
         admission, *_ = await asyncio.gather(
             self._listener.admit(name, _position(command.since)),
@@ -107,8 +108,8 @@ class Commands:
                 ),
             ),
         )
-        if leaves in connection.rooms:
-            connection.rooms[leaves].leave(connection)
+        for room in leaves & connection.rooms.keys():
+            connection.rooms[room].leave(connection)
         connection.event_id = event_id
         entered = self._enter(connection, name, admission, command.since)
         recovered = _recovery(entered, command.since)
@@ -200,9 +201,9 @@ class Commands:
         if namespace in OWN_COMMANDS:
             raise Refused(Code.FORBIDDEN, f"{namespace}: rooms are joined by {OWN_COMMANDS[namespace]}")
 
-    def _check_room_limit(self, connection: Connection, name: str, leaves: str | None = None) -> None:
+    def _check_room_limit(self, connection: Connection, name: str, leaves: Set[str] = frozenset()) -> None:
         # the user's own room does not count, and neither does one that is left for the new one
-        joined = connection.rooms.keys() - {f"user:{connection.user_id}", leaves or ""}
+        joined = connection.rooms.keys() - {f"user:{connection.user_id}"} - leaves
         if name not in joined and len(joined) >= self._config.max_rooms:
             raise Refused(Code.TOO_MANY_ROOMS, f"a connection has at most {self._config.max_rooms} rooms")
 
@@ -216,7 +217,9 @@ class Commands:
         request_id = f"u:{connection.user_id}:{command.key}" if command.key else f"r:{secrets.token_hex(8)}"
         room = self._hub.rooms.get(name)
         seen = room.log.position if room is not None and room.opened.done() else None
-        published = await self._rooms.publish(name, bytes(command.data), request_id=request_id, seen=seen)
+        published = await self._rooms.publish(
+            name, bytes(command.data), request_id=request_id, seen=seen, patient=False
+        )
         connection.send(Published(id=cid, room=name, epoch=published.epoch, offset=published.offset))
 
     async def _update_session(

@@ -47,10 +47,28 @@ class Connection:
     """A connection of this server; ``identity`` is None until a token was accepted."""
 
     __slots__ = (
-        "_max_backlog", "_on_drained", "_ping_interval", "_ping_timeout", "_transport", "active",
-        "attached_at", "auth_at", "close_code", "close_reason", "due", "event_id", "expire_at",
+        "_max_backlog",
+        "_on_drained",
+        "_ping_interval",
+        "_ping_timeout",
+        "_transport",
+        "active",
+        "attached_at",
+        "auth_at",
+        "busy",
+        "close_code",
+        "close_reason",
+        "due",
+        "event_id",
+        "expire_at",
         "expiry_notice_at",
-        "free_rooms", "identity", "ping_at", "pong_at", "renew_at", "rooms", "socket_id",
+        "free_rooms",
+        "identity",
+        "ping_at",
+        "pong_at",
+        "renew_at",
+        "rooms",
+        "socket_id",
     )  # fmt: skip
 
     def __init__(
@@ -77,6 +95,8 @@ class Connection:
         self.free_rooms: set[str] = set()
         """Rooms joined by join-room: with the event, what is written back if the store loses the session."""
         self.active = False
+        self.busy = False
+        """Whether a command runs; no frame is read meanwhile, not even a pong."""
         self.renew_at = NEVER
         self.close_code: int | None = None
         self.close_reason = ""
@@ -131,7 +151,7 @@ class Connection:
             return
         self._transport.write(frames)
         if self._transport.backlog() > self._max_backlog:
-            self.cut(Close.TRY_LATER, SLOW_READER)
+            self.close(Close.TRY_LATER, SLOW_READER)
 
     def when_drained(self, call: Callable[[], None]) -> None:
         """Call once, when the peer has taken all that was sent, or the connection has ended."""
@@ -156,6 +176,10 @@ class Connection:
             self.close_code, self.close_reason = int(code), reason
             self._transport.close(int(code), reason)
 
+    def abandon(self) -> None:
+        """Cut off a peer that was said goodbye to and has not answered."""
+        self._transport.abort(int(Close.RESTART), "")
+
     def cut(self, code: Close, reason: str) -> None:
         """Close a peer that does not read or answer, without waiting for it."""
         if self.close_code is None:
@@ -163,6 +187,13 @@ class Connection:
             self._transport.abort(int(code), reason)
 
     # --- what is due ---
+
+    def done(self) -> None:
+        """A command has run; now the next frame is read, which may be a pong that is late for no fault."""
+        self.busy = False
+        if self.pong_at != NEVER:
+            self.pong_at = max(self.pong_at, time.monotonic() + self._ping_timeout)
+            self._plan()
 
     def ponged(self) -> None:
         """The peer answered a ping."""
@@ -183,6 +214,9 @@ class Connection:
         elif now >= self.expire_at:
             self.expire_at = NEVER
             self.refuse(Refused(Code.TOKEN_EXPIRED, "the token has expired"))
+        elif now >= self.pong_at and self.busy:
+            # the pong may have come: nothing is read while a command runs, and it may wait for the store
+            self.pong_at = now + self._ping_timeout
         elif now >= self.pong_at:
             self.cut(Close.NO_PONG, "no_pong")
         if now >= self.expiry_notice_at and self.identity is not None:

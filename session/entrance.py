@@ -12,6 +12,7 @@ from typing import TypeVar
 
 from msgspec import UNSET, UnsetType
 
+from session import keys
 from session.config import Config
 from session.connection import Connection
 from session.hub import Hub, State
@@ -136,7 +137,7 @@ class Entrance:
             )
         except Unavailable:
             # it may have run all the same
-            self._janitor.detach_later(identity.user_id, socket_id)
+            self._janitor.detach_once_more(identity.user_id, socket_id)
             raise
         if not connection.is_open:
             self._janitor.detach_later(identity.user_id, socket_id)
@@ -150,6 +151,10 @@ class Entrance:
         plan_renewal(connection, time.monotonic())
         self._hub.add(connection)
         self._metrics.opened.inc()
+        # a notice about this user that was heard before the answer found no connection to act on
+        bucket = keys.bucket(identity.user_id)
+        if self._listener.notices.known.get(bucket, 0) > attached.notices:
+            self._listener.on_bucket(bucket)
         return attached
 
     async def reattach(self, connection: Connection) -> None:
@@ -174,10 +179,29 @@ class Entrance:
                 raise
             self.refuse(connection, refused)
             return
+        if not connection.is_open:
+            self._janitor.detach_later(user_id, connection.socket_id)
+            return
+        lost = attached.order != connection.attached_at
         connection.attached_at = attached.order
-        if not attached.session.exists and (connection.event_id or connection.free_rooms):
-            fields = {"event_id": connection.event_id} if connection.event_id else {}
-            await self._manager.update(user_id, fields, join=connection.free_rooms, by=fence(connection))
+        if lost and (connection.event_id or connection.free_rooms):
+            await self._write_back(connection)
+
+    async def _write_back(self, connection: Connection) -> None:
+        """Tell the store what this server knows of a session that it has lost; what is there stands."""
+        defaults = {"event_id": connection.event_id} if connection.event_id else {}
+        try:
+            await self._manager.update(
+                connection.user_id, {}, defaults=defaults, join=connection.free_rooms, by=fence(connection)
+            )
+        except Gone as gone:
+            self.removed(connection, gone)
+        except Forgotten:
+            self._janitor.doubt(connection)
+        except Unavailable:
+            raise
+        except Refused as refused:
+            log.warning("rooms of a lost session are not written back: %s", refused.message)
 
     def removed(self, connection: Connection, gone: Gone) -> None:
         """Close a connection that was removed from its user's."""

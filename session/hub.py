@@ -135,7 +135,7 @@ class Room:
         self.log.trim(self.pumped)
         for connection, at in list(self.lagging.items()):
             if at < self.log.lo:
-                connection.cut(Close.TRY_LATER, SLOW_READER)
+                connection.close(Close.TRY_LATER, SLOW_READER)
 
     def _deliver(self, connection: Connection, data: bytes) -> bool:
         if not connection.is_open or not connection.is_idle:

@@ -16,7 +16,7 @@ from session.hub import Hub
 from session.leases import Leases
 from session.manager import RENEW_SECONDS, Fence, Forgotten, Gone, SessionManager
 from session.protocol import Close
-from session.store import Unavailable
+from session.store import DEADLINE_MS, Unavailable
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -25,6 +25,7 @@ BATCH = 100
 ROUND_SECONDS = 1.0
 REATTACH_SECONDS = 2.0
 """After another incarnation of the store has answered, all connections are attached again so quickly."""
+LATE_SECONDS = DEADLINE_MS / 1000 + 0.5
 MAX_DETACHES = 100_000
 
 Reattach = Callable[[Connection], Awaitable[None]]
@@ -65,6 +66,16 @@ class Janitor:
         else:
             log.error("too many sockets wait to be unmapped; one is left to the end of this server's lease")
 
+    def detach_once_more(self, user_id: str, socket_id: str) -> None:
+        """An attach whose answer was lost may run until its deadline: unmap it now, and after that."""
+        self.detach_later(user_id, socket_id)
+        asyncio.get_running_loop().call_later(LATE_SECONDS, self.detach_later, user_id, socket_id)
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether no socket waits to be unmapped."""
+        return not self._detaches
+
     async def settled(self) -> None:
         """Wait until no socket waits to be unmapped."""
         await self._settled.wait()
@@ -86,12 +97,16 @@ class Janitor:
     # --- keeping alive ---
 
     async def _renew(self) -> None:
+        indexes_at = time.monotonic() + RENEW_SECONDS / 2
         while True:
             await asyncio.sleep(ROUND_SECONDS)
             now = time.monotonic()
             due = [c for c in self._hub.connections.values() if c.renew_at <= now]
             for batch in _batches(due):
                 await _all(self._renew_one(connection, now) for connection in batch)
+            if now >= indexes_at:
+                indexes_at = now + RENEW_SECONDS / 2
+                await _all(self._manager.renew_index(bucket) for bucket in list(self._hub.buckets))
 
     async def _renew_one(self, connection: Connection, now: float) -> None:
         active, connection.active = connection.active, False
@@ -129,8 +144,15 @@ class Janitor:
                 await asyncio.sleep(ROUND_SECONDS / 4)
 
     async def _reattach_one(self, connection: Connection) -> None:
-        if self.reattach is not None:
-            await self.reattach(connection)
+        try:
+            if self.reattach is not None:
+                await self.reattach(connection)
+        except Unavailable:
+            raise
+        except Exception:
+            # one connection's trouble is not the others'
+            log.exception("a connection could not be attached again")
+            connection.close(Close.RESTART, "restart")
 
     async def start_over(self) -> None:
         """The others have buried this server: its connections come back by resume, as new ones."""

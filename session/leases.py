@@ -39,6 +39,7 @@ class Leases:
         self._whole_since = time.monotonic()
         self._renewing: asyncio.Lock = asyncio.Lock()
         self._over: frozenset[str] = frozenset()
+        self._known: frozenset[str] = frozenset()
         self.instance = new_instance()
         self.incarnation = ""
         self.on_swept: Listener | None = None
@@ -58,6 +59,10 @@ class Leases:
         whole = self.is_valid and time.monotonic() - self._whole_since >= WHOLE_SECONDS
         return self._over if whole else frozenset()
 
+    def is_living(self, instance: str) -> bool:
+        """Whether an instance had a lease when this server last looked, and is not dead."""
+        return instance == self.instance or (instance in self._known and instance not in self.dead)
+
     async def run(self) -> None:
         """Renew the lease until cancelled."""
         while True:
@@ -74,14 +79,15 @@ class Leases:
             Unavailable: the store did not answer.
         """
         async with self._renewing:
-            now, end, incarnation, over = await self._ask(LEASE_MS)
+            now, end, incarnation, over, known = await self._ask(LEASE_MS)
             if not self.is_valid:
                 self._whole_since = time.monotonic()
             if end == 0:
                 await self._start_over()
                 return
-            self._store.clock.set(now, end)
+            self._store.clock.set(now, end, self.instance)
             self._over = over - {self.instance}
+            self._known = known
         if incarnation != self.incarnation:
             before, self.incarnation = self.incarnation, incarnation
             if before and self.on_incarnation is not None:
@@ -91,21 +97,22 @@ class Leases:
     async def _start_over(self) -> None:
         log.warning("this server was taken for dead by the others; it starts over under a new name")
         self.instance = new_instance()
-        now, end, self.incarnation, _ = await self._ask(LEASE_MS, known="")
-        self._store.clock.set(now, end)
+        now, end, self.incarnation, *_ = await self._ask(LEASE_MS, known="")
+        self._store.clock.set(now, end, self.instance)
         self._whole_since = time.monotonic()
         if self.on_swept is not None:
             await self.on_swept()
 
-    async def _ask(self, length_ms: int, known: str | None = None) -> tuple[int, int, str, frozenset[str]]:
+    async def _ask(
+        self, length_ms: int, known: str | None = None
+    ) -> tuple[int, int, str, frozenset[str], frozenset[str]]:
+        """Time, end of the lease, incarnation, who is over, and everyone who has a lease."""
         args: list[Arg] = [
-            self.instance,
-            length_ms,
-            DEAD_AFTER_MS,
-            self.incarnation if known is None else known,
-        ]
-        now, end, incarnation, over = await self._store.script("lease", [keys.LEASES], args)
-        return int(now), int(end), incarnation.decode(), frozenset(i.decode() for i in over)
+            self.instance, length_ms, DEAD_AFTER_MS, self.incarnation if known is None else known,
+        ]  # fmt: skip
+        now, end, incarnation, over, all_ = await self._store.script("lease", [keys.LEASES], args)
+        names = (frozenset(name.decode() for name in some) for some in (over, all_))
+        return int(now), int(end), incarnation.decode(), *names
 
     async def living(self) -> frozenset[str]:
         """All instances that the store knows and that are not dead, this one included."""

@@ -8,6 +8,7 @@ import asyncio
 import contextlib
 import logging
 import random
+import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Any, Protocol
@@ -17,6 +18,8 @@ log = logging.getLogger(__name__)
 CONNECT_SECONDS = 1.0
 BACKOFF_SECONDS = (0.02, 0.5)
 """First and longest wait between two tries to connect, before jitter."""
+STOOD_SECONDS = 1.0
+"""A connection that lasted so long was one; the next is tried at once."""
 MAX_WAITING = 20_000
 """Commands that may wait for the line; beyond it they are refused at once."""
 
@@ -97,8 +100,12 @@ class Line:
                 await asyncio.sleep(pause * random.uniform(0.5, 1))
                 pause = min(pause * 2, BACKOFF_SECONDS[1])
                 continue
-            pause = BACKOFF_SECONDS[0]
+            began = time.monotonic()
             await self._serve(wire)
+            # a connection that is accepted and ends at once is no connection
+            stood = time.monotonic() - began >= STOOD_SECONDS
+            pause = BACKOFF_SECONDS[0] if stood else min(pause * 2, BACKOFF_SECONDS[1])
+            await asyncio.sleep(pause * random.uniform(0.5, 1))
 
     def _forget_given_up(self) -> None:
         self._waiting = deque(call for call in self._waiting if not call.future.done())

@@ -132,7 +132,7 @@ class Listener:
         """Forget the rooms that nobody here has read for a while."""
         edge = time.monotonic() - LINGER_SECONDS
         for room in list(self._hub.rooms.values()):
-            if not len(room) and room.idle_since < edge:
+            if not len(room) and room.idle_since < edge and room.local_count_told <= 0:
                 self._drop(room)
 
     # --- what the bell brings ---
@@ -282,12 +282,17 @@ class Listener:
             return Entered(*head, recovered=False, missed=0)
         # read from the store; if the ring still covered it a moment ago, its own pages are judged there
         head = max(head, read.head, key=lambda p: p.offset) if read is not None else head
-        room.enter_behind(connection, since, self._spawn(self._replay(room, connection, since)))
+        page = read if isinstance(read, Page) else None
+        room.enter_behind(connection, since, self._spawn(self._replay(room, connection, since, page)))
         return Entered(*head, recovered=True, missed=head.offset - since.offset)
 
-    async def _replay(self, room: Room, connection: Connection, at: Position) -> None:
-        """Read a connection's own pages, at the pace of its socket, until the ring covers it."""
+    async def _replay(self, room: Room, connection: Connection, at: Position, page: Page | None) -> None:
+        """Read a connection's own pages, at the pace of its socket, until the ring covers it. ``page`` is
+        the first one where it was read already: what was promised then is not read, and lost, again."""
+        if page is not None:
+            at = await self._write_page(room, connection, at, page)
         while connection in room.behind and connection.is_open:
+            room.pump()
             if room.log.covers(at):
                 room.leave_behind(connection, at.offset)
                 return
@@ -317,7 +322,8 @@ class Listener:
                 return at
             connection.write(text_frame(frame))
             self._metrics.replayed.inc()
-            at = Position(at.epoch, at.offset + 1)
+            # by the lineage rule the head's epoch names every place that has led to it
+            at = Position(page.head.epoch, at.offset + 1)
             room.replayed(connection, at)
         at = Position(page.head.epoch, at.offset)
         room.replayed(connection, at)

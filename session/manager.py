@@ -97,6 +97,8 @@ class Attached:
     user_room: Position
     chain: dict[str, int]
     session: Session
+    notices: int
+    """How many notices had been rung in the user's bucket when it was attached."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,6 +159,8 @@ class SessionManager:
             Unavailable: the store did not answer in time.
         """
         k, bucket = keys.user(user_id), keys.bucket(user_id)
+        if not replaces.startswith(bucket) or len(replaces) != len(socket_id):
+            replaces = ""  # never was a socket of this user's
         room = keys.room(f"user:{user_id}")
         index = keys.index(bucket, self._servers.instance)
         args: list[Arg] = [k.channel, user_id, socket_id, self._servers.instance, self._most]
@@ -168,15 +172,21 @@ class SessionManager:
             raise Refused(Code.TOKEN_REVOKED, "this sign-in has ended")
         if answer[0] == b"gone":
             raise Gone(int(answer[1] or 0))
-        _, at, epoch, head, chain, flat, data, rooms = answer
+        _, at, epoch, head, chain, flat, data, rooms, notices = answer
         position = Position(epoch.decode(), int(head))
-        return Attached(int(at), position, parse_chain(chain.decode()), _session(flat, data, rooms))
+        session = _session(flat, data, rooms)
+        return Attached(int(at), position, parse_chain(chain.decode()), session, int(notices))
 
     async def detach(self, user_id: str, socket_id: str, instance: str | None = None) -> None:
         """Unmap a socket. With the last one the session's hour begins."""
         k = keys.user(user_id)
         index = keys.index(keys.bucket(user_id), instance or self._servers.instance)
         await self._store.script("detach", [k.session, index, k.data, k.rooms], [socket_id, self._ttl_ms])
+
+    async def renew_index(self, bucket: str) -> None:
+        """Lengthen the life of this server's list of a bucket: without it nobody could sweep us."""
+        index = keys.index(bucket, self._servers.instance)
+        await self._store.command("PEXPIRE", index, self._connected_ttl_ms)
 
     async def sockets(self, user_id: str) -> list[Socket]:
         """A user's sockets on all living servers, oldest first."""
@@ -218,11 +228,13 @@ class SessionManager:
         user_id: str,
         fields: Mapping[str, str | None],
         *,
+        defaults: Mapping[str, str] | None = None,
         join: Iterable[str] = (),
         leave: Iterable[str] = (),
         by: Fence | None = None,
     ) -> None:
-        """Change some fields (names of `FIELDS`; None clears) and rooms, creating the session.
+        """Change some fields (names of `FIELDS`; None clears) and rooms, creating the session;
+        ``defaults`` are for fields that are absent.
 
         Raises:
             Gone, Forgotten: the connection ``by`` is not attached any more.
@@ -231,6 +243,8 @@ class SessionManager:
         changes: list[Arg] = ["seen", "", ""]
         for name, value in fields.items():
             changes += ["clear", FIELDS[name], ""] if value is None else ["set", FIELDS[name], value]
+        for name, value in (defaults or {}).items():
+            changes += ["default", FIELDS[name], value]
         for room in join:
             changes += ["join", room, ""]
         for room in leave:

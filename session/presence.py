@@ -40,17 +40,35 @@ class Presence:
         count = len(room)
         try:
             room.counts = await self._rooms.tell_count(
-                room.name.removeprefix(PREFIX), self._leases.instance, count, self._leases.dead
+                room.name.removeprefix(PREFIX), self._leases.instance, count, self._forgotten(room, now)
             )
         except Unavailable:
             return
         room.local_count_told = count
         room.counts_at = now
 
+    def _forgotten(self, room: Room, now: float) -> list[str]:
+        """Instances that have left their count behind. One that is so new that this server has not heard of
+        its lease yet is none of them: its count was not there the last time."""
+        if now - room.counts_at < REFRESH_SECONDS / 2:
+            return []
+        return [instance for instance in room.counts if not self._leases.is_living(instance)]
+
     def total(self, room: Room) -> int:
         """Connections in the room over all living servers, as far as this one knows."""
-        silent = self._leases.dead | {self._leases.instance}
-        return len(room) + sum(n for instance, n in room.counts.items() if instance not in silent)
+        others = room.counts.keys() - {self._leases.instance}
+        return len(room) + sum(
+            room.counts[instance] for instance in others if self._leases.is_living(instance)
+        )
+
+    async def count(self, event_id: str) -> int:
+        """Connections in an event over all living servers, as the store knows it.
+
+        Raises:
+            Unavailable: the store did not answer in time.
+        """
+        counts = await self._rooms.counts(event_id)
+        return sum(n for instance, n in counts.items() if self._leases.is_living(instance))
 
     async def learn(self, event_id: str) -> None:
         """Read the other servers' counts of an event that was not open here.

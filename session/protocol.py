@@ -73,9 +73,11 @@ def _kebab(name: str) -> str:
 
 
 CommandId = Annotated[str, Meta(max_length=64)] | int
-EventId = Annotated[str, Meta(pattern=r"\A[A-Za-z0-9_-]{1,64}\Z")] | int
+Integer = Annotated[int, Meta(gt=-(2**53), lt=2**53)]
+"""What every JSON reader can hold exactly (RFC 8259, 6)."""
+EventId = Annotated[str, Meta(pattern=r"\A[A-Za-z0-9_-]{1,64}\Z")] | Integer
 RoomName = Annotated[str, Meta(pattern=r"\A[A-Za-z0-9_-]{1,32}:[A-Za-z0-9_.@:|-]{1,128}\Z")]
-UserId = Annotated[str, Meta(pattern=r"\A[A-Za-z0-9_.@:|-]{1,128}\Z")] | int
+UserId = Annotated[str, Meta(pattern=r"\A[A-Za-z0-9_.@:|-]{1,128}\Z")] | Integer
 Offset = Annotated[int, Meta(ge=0, lt=2**53)]
 Epoch = Annotated[str, Meta(max_length=64)]
 

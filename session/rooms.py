@@ -42,11 +42,12 @@ class Rooms:
         self._ttl_ms = int(config.history_ttl * 1000)
 
     async def publish(
-        self, room: str, data: bytes, *, request_id: str, seen: Position | None = None
+        self, room: str, data: bytes, *, request_id: str, seen: Position | None = None, patient: bool = True
     ) -> Published:
         """Append a message to a room's history and tell everyone; ``data`` is JSON.
 
         The same ``request_id``, within a day or the room's newest 10,000, brings the first answer.
+        Not ``patient``: given up where this server's lease was over: who speaks may have been replaced.
         ``seen`` is where this server's own reader of the room is: a second check for a lost tail.
 
         Raises:
@@ -68,7 +69,7 @@ class Rooms:
             at.epoch,
             at.offset,
         ]
-        _, epoch, offset = await self._store.script("publish", script_keys, args)
+        _, epoch, offset = await self._store.script("publish", script_keys, args, patient=patient)
         return Published(room=room, epoch=epoch.decode(), offset=int(offset))
 
     async def history(self, room: str, since: Position | None) -> Page | Lost:
@@ -78,7 +79,8 @@ class Rooms:
             Unavailable: the store did not answer in time.
         """
         k = keys.room(room)
-        at = since or Position("", 0)
+        # an empty word asks for the position alone; as a client's it is just another unknown one
+        at = Position(since.epoch or "?", since.offset) if since else Position("", 0)
         args: list[Arg] = [at.epoch, at.offset, PAGE_ENTRIES, PAGE_BYTES]
         verdict, epoch, head, chain, rest = await self._store.script("history", [k.meta, k.stream], args)
         position = Position(epoch.decode(), int(head))
@@ -93,7 +95,7 @@ class Rooms:
         return None if epoch is None else Position(epoch.decode(), int(head))
 
     async def tell_count(
-        self, event_id: str, instance: str, count: int, dead: Collection[str]
+        self, event_id: str, instance: str, count: int, gone: Collection[str]
     ) -> dict[str, int]:
         """Write how many connections of an event this server has, tell the others, and read all counts."""
         args: list[Arg] = [
@@ -102,18 +104,13 @@ class Rooms:
             instance,
             count,
             COUNT_TTL_MS,
-            *dead,
+            *gone,
         ]
         return _counts(await self._store.script("count", [keys.counts(event_id)], args))
 
     async def counts(self, event_id: str) -> dict[str, int]:
         """Instance -> connections in ``event:<id>`` there."""
         return _counts(await self._store.command("HGETALL", keys.counts(event_id)))
-
-    async def user_count(self, event_id: str, dead: Collection[str] = ()) -> int:
-        """Connections in ``event:<id>`` over all servers but the dead ones."""
-        counts = await self.counts(event_id)
-        return sum(n for instance, n in counts.items() if instance not in dead)
 
 
 def _counts(flat: Sequence[bytes]) -> dict[str, int]:

@@ -22,6 +22,7 @@ from redis.exceptions import (
     ClusterDownError,
     ClusterError,
     MasterDownError,
+    NoPermissionError,
     NoScriptError,
     OutOfMemoryError,
     ReadOnlyError,
@@ -46,13 +47,14 @@ PASSING = (
     ClusterDownError,
     ClusterError,
     MasterDownError,
+    NoPermissionError,
     OutOfMemoryError,
     ReadOnlyError,
     TryAgainError,
 )
-PASSING_WORDS = ("NOREPLICAS", "BUSY", "OOM", "READONLY", "UNKILLABLE")
-"""Error replies that are the store's state and not our mistake; nothing was changed. The words are of
-those that redis-py has no class for, or that a script of Redis 6.2 wraps in its own error."""
+"""Error replies that are the store's state and not our mistake; nothing was changed."""
+PASSING_WORDS = ("NOREPLICAS", "BUSY", "OOM", "READONLY", "MISCONF", "NOPERM", "NOAUTH", "UNKILLABLE")
+"""The same by their words: redis-py has no class for them, or a script of Redis 6.2 wraps them."""
 
 Arg = str | bytes | int
 
@@ -94,9 +96,12 @@ class Clock:
     def __init__(self) -> None:
         self._offset_ms: float | None = None
         self.lease_end_ms = 0
+        self.lease = ""
+        """Whose lease it is."""
 
-    def set(self, store_ms: int, lease_end_ms: int) -> None:
+    def set(self, store_ms: int, lease_end_ms: int, lease: str = "") -> None:
         """Take over what the store said a moment ago."""
+        self.lease = lease
         self._offset_ms = store_ms - time.monotonic() * 1000
         self.lease_end_ms = lease_end_ms
 
@@ -158,8 +163,13 @@ class Store:
         """Connect anew: what the store at the other end says is not to be believed."""
         self._line.drop()
 
-    async def script(self, name: str, keys: Sequence[str], args: Sequence[Arg] = ()) -> list[Any]:
+    async def script(
+        self, name: str, keys: Sequence[str], args: Sequence[Arg] = (), *, patient: bool = True
+    ) -> list[Any]:
         """Run a script of ``session/lua``.
+
+        One that came too late is run once more under a renewed lease, unless it is not ``patient``: then a
+        lease that was over means that the caller may have been replaced meanwhile, and it is given up.
 
         Raises:
             Unavailable: the store did not answer, or refused for a reason of its own.
@@ -176,10 +186,21 @@ class Store:
             if answer != [b"late"]:
                 self._metrics.store_seconds.labels(name).observe(time.monotonic() - started)
                 return answer  # type: ignore[no-any-return]
-            if again and self.renew is not None:
-                await self.renew()
+            if again:
+                await self._renew_lease(outcome, patient=patient)
         self._metrics.store_errors.labels(outcome).inc()
         raise Unavailable(outcome)
+
+    async def _renew_lease(self, outcome: str, *, patient: bool) -> None:
+        """Renew; give up where the caller must not go on, for it would speak under another's name."""
+        lease, was_over = self.clock.lease, self.clock.now_ms() >= self.clock.lease_end_ms
+        try:
+            if self.renew is not None:
+                await self.renew()
+        except Unavailable:
+            raise Unavailable(outcome) from None
+        if self.clock.lease != lease or (was_over and not patient):
+            raise Unavailable(outcome)
 
     async def command(self, *command: Arg) -> Any:
         """Run a plain command that only reads, or that may well run twice.
@@ -198,15 +219,17 @@ class Store:
             return await self._attempt(("EVAL", script.text, *call))
 
     async def _attempt(self, command: tuple[Arg, ...]) -> Any:
-        call: Call = self._line.submit(*command)
+        sent = False
         try:
+            call: Call = self._line.submit(*command)
+            sent = True
             async with asyncio.timeout(ATTEMPT_SECONDS):
                 return await call.future
         except TimeoutError:
             self._line.drop_if_silent(ATTEMPT_SECONDS * 0.9)
             raise _LostError(call.sent) from None
         except LineLostError:
-            raise _LostError(call.sent) from None
+            raise _LostError(sent and call.sent) from None
         except ResponseError as error:
             # a demoted primary keeps the connection; only a new one finds the new primary
             if "READONLY" in str(error) or isinstance(error, ReadOnlyError):

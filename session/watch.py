@@ -92,7 +92,8 @@ class Watch:
         if head is None:
             return at.offset > 0 or len(at.epoch) != UNUSED_EPOCH_CHARACTERS
         if head.epoch in room.log.chain:
-            return False  # a primary that has been replaced
+            # a primary that has been replaced, and is soon known to be; if it stays, it is the truth
+            return before == head
         if head.epoch != at.epoch:
             return before is not None and before.epoch == head.epoch
         return head.offset < at.offset or (

@@ -1,6 +1,6 @@
 -- Writes how many connections of an event an instance has, tells the others, and reads all counts.
 -- KEYS counts
--- ARGV[3..] channel, event, instance, count, ttl ms, dead instances ...
+-- ARGV[3..] channel, event, instance, count, ttl ms, instances that are gone ...
 -- Returns a flat list instance, count, ... or {'late'}. Repeating it does no harm.
 local channel, event, instance, count, ttl = unpack(ARGV, 3, 7)
 if late() then return {'late'} end

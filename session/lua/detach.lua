@@ -6,10 +6,12 @@ if late() then return {'late'} end
 local had = redis.call('HDEL', KEYS[1], 'c:' .. ARGV[3])
 redis.call('HDEL', KEYS[2], ARGV[3])
 if had == 0 then return {'ok'} end
+local worth = false
 for _, field in ipairs(redis.call('HKEYS', KEYS[1])) do
   if field:sub(1, 2) == 'c:' then return {'ok'} end
+  worth = worth or field == 'la' or field == 'k' or field:sub(1, 2) == 'x:'
 end
--- nothing but a connection that has gone: no session was ever written
-if redis.call('HEXISTS', KEYS[1], 'la') + redis.call('HEXISTS', KEYS[1], 'k') == 0 then redis.call('DEL', KEYS[1]) end
+-- nothing but a connection that has gone: no session was ever written, and nobody was removed
+if not worth then redis.call('DEL', KEYS[1]) end
 for _, key in ipairs({KEYS[1], KEYS[3], KEYS[4]}) do redis.call('PEXPIRE', key, ARGV[4]) end
 return {'ok'}

@@ -10,7 +10,6 @@ end
 -- the mark outlives a lost notice: servers find it when they look at the bucket again
 local order = math.max(tonumber(redis.call('HGET', KEYS[1], 'g') or 0), now)
 redis.call('HSET', KEYS[1], 'k', int(order), 'g', int(order))
-if redis.call('HEXISTS', KEYS[1], 'b') == 0 then redis.call('HSET', KEYS[1], 'b', 0) end
 redis.call('PEXPIRE', KEYS[1], ARGV[5])
 ring(ARGV[3], KEYS[2], 'd ' .. ARGV[4] .. ' ' .. int(order))
 return {'ok', n}

@@ -43,6 +43,31 @@ local function position(meta, seen_epoch, seen)
   return {epoch = inc .. ARGV[2], head = h, chain = table.concat(links, ' '), change = 'turn'}
 end
 
+-- Why a connection may not speak for its user: nil, {'gone', kicked at | ''} where it was removed, or {'lost'}
+-- where the store does not know it, and it may attach again. That it is not there proves no removal: the
+-- store may have lost its tail. A removal leaves a tombstone, x:<socket>; a kick the order up to which it went.
+local function fenced(session, socket, order)
+  if socket == '' or redis.call('HEXISTS', session, 'c:' .. socket) == 1 then return nil end
+  local s = redis.call('HMGET', session, 'x:' .. socket, 'k')
+  if s[1] or (s[2] and tonumber(s[2]) >= tonumber(order)) then return {'gone', s[2] or ''} end
+  return {'lost'}
+end
+
+-- Removes connections of a user for good: at most ten tombstones are kept, the newest. s: the hash as it was.
+local function bury(session, s, sockets)
+  if #sockets == 0 then return end
+  local old = {}
+  for field, at in pairs(s) do
+    if field:sub(1, 2) == 'x:' then old[#old + 1] = {field, tonumber(at)} end
+  end
+  table.sort(old, function(a, b) return a[2] < b[2] end)
+  for i = 1, #old + #sockets - 10 do if old[i] then redis.call('HDEL', session, old[i][1]) end end
+  for _, id in ipairs(sockets) do
+    redis.call('HDEL', session, 'c:' .. id)
+    redis.call('HSET', session, 'x:' .. id, int(now))
+  end
+end
+
 -- Rings the bell: `what` on the channel; in a user's bucket with the number of the notice.
 local function ring(channel, counter, what)
   local n = counter and redis.call('INCR', counter) or 0

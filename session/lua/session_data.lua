@@ -5,11 +5,8 @@
 -- Returns {'ok', {key, value, ...}}, {'full'}, {'gone', kicked at | ''}, {'lost'} or {'late'}
 local socket, order, ttl, most = unpack(ARGV, 3, 6)
 if late() then return {'late'} end
-if socket ~= '' and redis.call('HEXISTS', KEYS[1], 'c:' .. socket) == 0 then
-  local s, at = redis.call('HMGET', KEYS[1], 'b', 'k', 'g'), tonumber(order)
-  if not s[1] or tonumber(s[1]) > at or tonumber(s[3] or 0) < at then return {'lost'} end
-  return {'gone', s[2] or ''}
-end
+local no = fenced(KEYS[1], socket, order)
+if no then return no end
 local whole, flat, size = {}, redis.call('HGETALL', KEYS[2]), 2
 for i = 1, #flat, 2 do whole[flat[i]] = flat[i + 1] end
 for i = 7, #ARGV, 2 do whole[ARGV[i]] = ARGV[i + 1] ~= '' and ARGV[i + 1] or nil end

@@ -1,23 +1,23 @@
 -- Changes fields and rooms of a session, and creates it where there is none.
 -- KEYS session, data, rooms
 -- ARGV[3..] socket that must still be attached ('' none), its order, ttl ms, most rooms, then triples:
---      'set' field value | 'clear' field value-that-it-has ('' any) | 'join' room '' | 'leave' room '' |
+--      'set' field value | 'default' field value (where absent) |
+--      'clear' field value-that-it-has ('' any) | 'join' room '' | 'leave' room '' |
 --      'seen' '' '' (the session lives from here on) | 'touch' '' '' (only if it does)
 -- Returns {'ok'}, {'full'} (too many rooms), {'gone', kicked at | ''}, {'lost'} (the store forgot it) or {'late'}
 local socket, order, ttl, most = unpack(ARGV, 3, 6)
 if late() then return {'late'} end
-if socket ~= '' and redis.call('HEXISTS', KEYS[1], 'c:' .. socket) == 0 then
-  local s, at = redis.call('HMGET', KEYS[1], 'b', 'k', 'g'), tonumber(order)
-  if not s[1] or tonumber(s[1]) > at or tonumber(s[3] or 0) < at then return {'lost'} end
-  return {'gone', s[2] or ''}
-end
+local no = fenced(KEYS[1], socket, order)
+if no then return no end
+local new = 0
 for i = 7, #ARGV, 3 do
-  if ARGV[i] == 'join' and redis.call('SISMEMBER', KEYS[3], ARGV[i + 1]) == 0
-    and redis.call('SCARD', KEYS[3]) >= tonumber(most) then return {'full'} end
+  if ARGV[i] == 'join' then new = new + 1 - redis.call('SISMEMBER', KEYS[3], ARGV[i + 1]) end
 end
+if new > 0 and redis.call('SCARD', KEYS[3]) + new > tonumber(most) then return {'full'} end
 for i = 7, #ARGV, 3 do
   local op, a, b = ARGV[i], ARGV[i + 1], ARGV[i + 2]
   if op == 'set' then redis.call('HSET', KEYS[1], a, b)
+  elseif op == 'default' then redis.call('HSETNX', KEYS[1], a, b)
   elseif op == 'clear' then
     if b == '' or redis.call('HGET', KEYS[1], a) == b then redis.call('HDEL', KEYS[1], a) end
   elseif op == 'join' then redis.call('SADD', KEYS[3], a)

@@ -511,7 +511,7 @@ async def test_attaching_again_costs_nobody_a_place(servers: Servers, store_proc
     fences = [await attach(servers["a"]) for _ in range(3)]
     with heard(store_process) as notices:
         for fence in fences:
-            await servers["a"].attach(USER, fence.socket_id, order=fence.order, replaces=fence.socket_id)
+            await servers["a"].attach(USER, fence.socket_id, order=fence.order)
         rung = notices()
 
     assert [] == rung
@@ -648,8 +648,9 @@ async def test_forgotten_stays_forgotten_when_another_came_first(
     assert {fence.socket_id, other.socket_id} == set(await names(servers["a"]))
 
 
+@pytest.mark.parametrize("another_came_first", [False, True])
 async def test_a_connection_of_a_lost_tail_attaches_again(
-    manager: SessionManager, store_process: StoreProcess
+    manager: SessionManager, store_process: StoreProcess, another_came_first: bool
 ) -> None:
     """The store lost its last writes: it never heard of the connection, so nobody removed it."""
     first = await attach(manager)
@@ -658,13 +659,14 @@ async def test_a_connection_of_a_lost_tail_attaches_again(
     before = binary.dump(KEYS.session)
     second = await attach(manager)
     binary.restore(KEYS.session, CONNECTED_MS, before, replace=True)
+    others = [first] + ([await attach(manager)] if another_came_first else [])
     for change in (manager.renew(USER, active=True, by=second), manager.update_data(USER, {}, by=second)):
         with pytest.raises(Forgotten):
             await change
     again = await manager.attach(USER, second.socket_id, order=second.order)
 
     assert again.order >= second.order
-    assert [first.socket_id, second.socket_id] == await names(manager)
+    assert {fence.socket_id for fence in (*others, second)} == set(await names(manager))
 
 
 # --- the dead ---

@@ -352,7 +352,8 @@ async def test_what_is_cancelled_harms_nobody(store: Store) -> None:
 async def lease(
     store: Store, instance: str, length: int = 10_000, known: str = "", after: int = 2_000
 ) -> Any:
-    now, end, incarnation, over = await store.script("lease", [keys.LEASES], [instance, length, after, known])
+    answer = await store.script("lease", [keys.LEASES], [instance, length, after, known])
+    now, end, incarnation, over, _ = answer
     return now, end, incarnation.decode(), [name.decode() for name in over]
 
 
