@@ -180,16 +180,18 @@ def _start(services: Services) -> set["asyncio.Task[Any]"]:
         "hub": services.hub.run(),
         "verifier": services.verifier.run(),
     }
-    if services.config.is_demo:
-        parts["demo"] = _prepare_demo(services)
+    parts["preparation"] = _prepare(services)
     return {asyncio.create_task(part, name=f"the {name}") for name, part in parts.items()}
 
 
-async def _prepare_demo(services: Services) -> None:
-    """Make the demo's events as soon as the store is there."""
+async def _prepare(services: Services) -> None:
+    """As soon as the store is there: look at its settings, and make the demo's events."""
     while True:
         try:
-            await services.events.create_demo_events()
+            for warning in await services.store.warnings():
+                log.warning("about the store: %s", warning)
+            if services.config.is_demo:
+                await services.events.create_demo_events()
             break
         except Unavailable:
             await asyncio.sleep(1)

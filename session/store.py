@@ -56,6 +56,8 @@ PASSING = (
 PASSING_WORDS = ("NOREPLICAS", "BUSY", "OOM", "READONLY", "MISCONF", "NOPERM", "NOAUTH", "UNKILLABLE")
 """The same by their words: redis-py has no class for them, or a script of Redis 6.2 wraps them."""
 
+NO_REPLICATION_ID = "it does not show its replication id (INFO): a failover that loses writes may go unseen"
+
 Arg = str | bytes | int
 
 
@@ -162,6 +164,25 @@ class Store:
     def drop_line(self) -> None:
         """Connect anew: what the store at the other end says is not to be believed."""
         self._line.drop()
+
+    async def warnings(self) -> list[str]:
+        """What about the store's settings endangers the promises; empty where all is well.
+
+        Raises:
+            Unavailable: the store did not answer in time.
+        """
+        found = []
+        try:
+            memory = (await self.command("INFO", "memory")).decode()
+            if "maxmemory_policy:noeviction" not in memory:
+                found.append(
+                    "its maxmemory-policy is not noeviction: it may evict sessions, places and histories"
+                )
+            if "master_replid:" not in (await self.command("INFO", "replication")).decode():
+                found.append(NO_REPLICATION_ID)
+        except ResponseError:
+            found.append(NO_REPLICATION_ID)
+        return found
 
     async def script(
         self, name: str, keys: Sequence[str], args: Sequence[Arg] = (), *, patient: bool = True
