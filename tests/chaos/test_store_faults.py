@@ -202,7 +202,7 @@ async def test_a_removal_during_the_connect_is_not_missed(
     await asyncio.gather(
         *(work for _ in range(20) for work in (come(), api.post("/api/users/mina/disconnect")))
     )
-    await api.post("/api/users/mina/disconnect")
+    await api.post(removal)
     await eventually(lambda: a.metric("keepseat_connections") == 0, "all have gone", 5)
     known = await api.get("/api/users/mina")
 
