@@ -8,12 +8,11 @@ connection is no proof of delivery: a connection that hears no canary for 3 s is
 import asyncio
 import contextlib
 import logging
-import random
 import time
 from collections.abc import Awaitable, Callable
 from typing import Protocol
 
-from session.line import BACKOFF_SECONDS, CONNECT_SECONDS, STOOD_SECONDS, Wire
+from session.line import Wire, keep_connected
 from session.metrics import Metrics
 
 log = logging.getLogger(__name__)
@@ -77,22 +76,7 @@ class Bell:
 
     async def run(self) -> None:
         """Connect, listen, and connect again, until cancelled."""
-        pause = BACKOFF_SECONDS[0]
-        while True:
-            try:
-                async with asyncio.timeout(CONNECT_SECONDS):
-                    wire = await self._open_wire()
-            except Exception as error:
-                log.debug("store not reached for subscribing: %r", error)
-                await asyncio.sleep(pause * random.uniform(0.5, 1))
-                pause = min(pause * 2, BACKOFF_SECONDS[1])
-                continue
-            began = time.monotonic()
-            await self._serve(wire)
-            # a connection that is accepted and ends at once is no connection
-            stood = time.monotonic() - began >= STOOD_SECONDS
-            pause = BACKOFF_SECONDS[0] if stood else min(pause * 2, BACKOFF_SECONDS[1])
-            await asyncio.sleep(pause * random.uniform(0.5, 1))
+        await keep_connected(self._open_wire, self._serve)
 
     async def _serve(self, wire: Wire) -> None:
         self._orders = [("SUBSCRIBE", channel) for channel in self._wanted]

@@ -37,6 +37,27 @@ class Wire(Protocol):
     async def disconnect(self, nowait: bool = ...) -> None: ...
 
 
+async def keep_connected(
+    open_wire: Callable[[], Awaitable[Wire]], serve: Callable[[Wire], Awaitable[None]]
+) -> None:
+    """Connect and serve, again and again, until cancelled; ``serve`` returns when its wire has ended."""
+    pause = BACKOFF_SECONDS[0]
+    while True:
+        began = float("inf")
+        try:
+            async with asyncio.timeout(CONNECT_SECONDS):
+                wire = await open_wire()
+        except Exception as error:
+            log.debug("store not reached: %r", error)
+        else:
+            began = time.monotonic()
+            await serve(wire)
+        # one that is accepted and ends at once was no connection
+        stood = time.monotonic() - began >= STOOD_SECONDS
+        pause = BACKOFF_SECONDS[0] if stood else min(pause * 2, BACKOFF_SECONDS[1])
+        await asyncio.sleep(pause * random.uniform(0.5, 1))
+
+
 class LineLostError(Exception):
     """The connection ended before the answer came."""
 
@@ -72,6 +93,8 @@ class Line:
             LineLostError: too many commands wait already.
         """
         if len(self._waiting) >= MAX_WAITING:
+            self._waiting = deque(call for call in self._waiting if not call.future.done())
+        if len(self._waiting) >= MAX_WAITING:
             raise LineLostError("too many commands wait for the store")
         call = Call(command, asyncio.get_running_loop().create_future())
         self._waiting.append(call)
@@ -89,26 +112,7 @@ class Line:
 
     async def run(self) -> None:
         """Connect, and connect again, until cancelled."""
-        pause = BACKOFF_SECONDS[0]
-        while True:
-            try:
-                async with asyncio.timeout(CONNECT_SECONDS):
-                    wire = await self._open_wire()
-            except Exception as error:
-                log.debug("store not reached: %r", error)
-                self._forget_given_up()
-                await asyncio.sleep(pause * random.uniform(0.5, 1))
-                pause = min(pause * 2, BACKOFF_SECONDS[1])
-                continue
-            began = time.monotonic()
-            await self._serve(wire)
-            # a connection that is accepted and ends at once is no connection
-            stood = time.monotonic() - began >= STOOD_SECONDS
-            pause = BACKOFF_SECONDS[0] if stood else min(pause * 2, BACKOFF_SECONDS[1])
-            await asyncio.sleep(pause * random.uniform(0.5, 1))
-
-    def _forget_given_up(self) -> None:
-        self._waiting = deque(call for call in self._waiting if not call.future.done())
+        await keep_connected(self._open_wire, self._serve)
 
     async def _serve(self, wire: Wire) -> None:
         self._lost.clear()

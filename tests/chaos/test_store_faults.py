@@ -199,9 +199,8 @@ async def test_a_removal_during_the_connect_is_not_missed(
         client = await connect(a, user="mina", wait=False)
         await client.expect("connected")
 
-    await asyncio.gather(
-        *(work for _ in range(20) for work in (come(), api.post("/api/users/mina/disconnect")))
-    )
+    removal = "/api/users/mina/disconnect"
+    await asyncio.gather(*(come() for _ in range(20)), *(api.post(removal) for _ in range(20)))
     await api.post(removal)
     await eventually(lambda: a.metric("keepseat_connections") == 0, "all have gone", 5)
     known = await api.get("/api/users/mina")
@@ -210,7 +209,7 @@ async def test_a_removal_during_the_connect_is_not_missed(
 
 
 async def test_a_store_that_evicts_is_warned_of(servers: Servers, store: StoreProcess) -> None:
-    """The default of managed stores evicts whatever has a TTL: sessions and holds. It is said at the start."""
+    """The default of managed stores evicts whatever has a TTL: sessions and holds. It is said."""
     store.client.config_set("maxmemory-policy", "volatile-lru")
     (warned,) = servers(1, redis_url=store.url)
     store.client.config_set("maxmemory-policy", "noeviction")
