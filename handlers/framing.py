@@ -16,7 +16,7 @@ from tornado.websocket import WebSocketProtocol13
 from session.protocol import Close
 
 LINGER_SECONDS = 1.0
-LINGER_BYTES = 1_048_576
+LINGER_BYTES = 16_777_216
 
 
 class Framing(WebSocketProtocol13):
