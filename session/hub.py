@@ -37,7 +37,7 @@ class Room:
     """A room that somebody here reads, or did until a moment ago."""
 
     __slots__ = (
-        "_metrics", "again", "behind", "channel", "clean", "counts", "counts_at", "current",
+        "_metrics", "again", "behind", "channel", "clean", "counts", "counts_at", "counts_heard", "current",
         "head_before", "idle_since", "lagging", "local_count_told", "log", "name", "opened",
         "pending", "pumped", "repair", "state", "told_at", "told_count",
     )  # fmt: skip
@@ -64,6 +64,8 @@ class Room:
         self.idle_since = time.monotonic()
         self.counts: dict[str, int] = {}
         """Instance -> members there, for rooms of events."""
+        self.counts_heard: dict[str, int] = {}
+        """What notices said since the counts were last asked for: the answer may be older than they are."""
         self.counts_at = 0.0
         self.local_count_told = -1
         self.told_count = -1

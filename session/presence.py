@@ -38,12 +38,14 @@ class Presence:
 
     async def _write(self, room: Room, now: float) -> None:
         count = len(room)
+        room.counts_heard = {}
         try:
-            room.counts = await self._rooms.tell_count(
+            counts = await self._rooms.tell_count(
                 room.name.removeprefix(PREFIX), self._leases.instance, count, self._forgotten(room, now)
             )
         except Unavailable:
             return
+        room.counts = counts | room.counts_heard
         room.local_count_told = count
         room.counts_at = now
 
@@ -80,8 +82,8 @@ class Presence:
         if room is None or not room.counts_at:
             counts = await self._rooms.counts(event_id)
             room = self._hub.rooms.get(PREFIX + event_id)
-            if room is not None and not room.counts:
-                room.counts = counts
+            if room is not None:
+                room.counts = counts | room.counts
 
     def _tell(self, room: Room, now: float) -> None:
         total = self.total(room)
