@@ -182,10 +182,14 @@ class Entrance:
         if not connection.is_open:
             self._janitor.detach_later(user_id, connection.socket_id)
             return
-        lost = attached.order != connection.attached_at
-        connection.attached_at = attached.order
-        if lost and (connection.event_id or connection.free_rooms):
-            await self._write_back(connection)
+        before, connection.attached_at = connection.attached_at, attached.order
+        if before != attached.order and (connection.event_id or connection.free_rooms):
+            try:
+                await self._write_back(connection)
+            except Unavailable:
+                # its old order makes the next attempt find again that there is something to write back
+                connection.attached_at = before
+                raise
 
     async def _write_back(self, connection: Connection) -> None:
         """Tell the store what this server knows of a session that it has lost; what is there stands."""

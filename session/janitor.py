@@ -71,11 +71,6 @@ class Janitor:
         self.detach_later(user_id, socket_id)
         asyncio.get_running_loop().call_later(LATE_SECONDS, self.detach_later, user_id, socket_id)
 
-    @property
-    def is_settled(self) -> bool:
-        """Whether no socket waits to be unmapped."""
-        return not self._detaches
-
     async def settled(self) -> None:
         """Wait until no socket waits to be unmapped."""
         await self._settled.wait()

@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Mapping
 from itertools import islice
 
-from session.recovery import Position, Verdict, judge, surviving_end
+from session.recovery import Position, Verdict, is_part_of, judge
 
 
 class Log:
@@ -62,8 +62,7 @@ class Log:
 
     def covers(self, at: Position) -> bool:
         """Whether a reader at ``at`` can be served from the ring: lineage rule, and not fallen out."""
-        end = surviving_end(at.epoch, self.position, self.chain)
-        return end is not None and self.lo <= at.offset <= min(end, self.hi)
+        return self.lo <= at.offset <= self.hi and is_part_of(at, self.position, self.chain)
 
     def after(self, offset: int, max_bytes: int) -> tuple[bytes, int]:
         """The frames from ``offset + 1`` on, joined, at most ``max_bytes`` unless one alone is larger.

@@ -12,6 +12,7 @@ from tests.support.client import Client
 from tests.support.proxy import Proxy
 from tests.support.servers import ServerProcess
 from tests.support.stores import StoreProcess
+from tests.support.waiting import eventually
 
 EVENT = "event:123"
 
@@ -100,9 +101,8 @@ async def test_sockets_of_a_killed_server_vanish(servers: Servers, connect: Conn
     async def swept() -> bool:
         return (await api.get("/api/users/mina")).json["connections"] == []
 
-    async with asyncio.timeout(30):
-        while not await swept():
-            await asyncio.sleep(0.5)
+    await eventually(swept, "its socket is listed no more", 30)
+
     assert "123" == (await api.get("/api/users/mina")).json["session"]["eventId"]
 
 

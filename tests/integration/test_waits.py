@@ -71,6 +71,8 @@ async def running(url: str) -> AsyncIterator[Services]:
     tasks = [asyncio.create_task(part.run()) for part in parts]
     try:
         await eventually(lambda: services.listener.bell.canary_age() < 2, "the canary is heard")
+        # without a lease the first script would be late, and wait for a renewal
+        await eventually(lambda: services.leases.is_valid, "the lease is held")
         yield services
     finally:
         for task in tasks:
