@@ -20,6 +20,7 @@ from msgspec import UNSET, Meta, Raw, Struct, UnsetType
 from session import keys
 from session.config import Config
 from session.protocol import Code, Refused, encode
+from session.sale import SaleScripts
 from session.store import Arg, Store, Unavailable
 
 MAX_EVENTS = 10_000
@@ -35,6 +36,8 @@ FORGET_AFTER_MS = 60_000
 """A name that leads to nothing may be that of an event which is just being written; not for so long."""
 READ_AT_ONCE = 100
 """Events asked of the store together, so that reading all of them lets others run in between."""
+CATALOG_TRIES = 5
+"""How often a list of seats may change while another change of it is under way."""
 KEPT_CATALOGS = 8
 """Seat lists kept in memory, 3.5 MB each at most: everyone who opens an event's page reads its list."""
 LIST_SHARE = 10
@@ -198,6 +201,7 @@ class Events:
     def __init__(self, store: Store, config: Config) -> None:
         self._store = store
         self._config = config
+        self._scripts = SaleScripts(store, config)
         self._catalogs: dict[bytes, bytes] = {}
         self._list: asyncio.Task[list[PublicEvent]] | None = None
         self._list_until = 0.0
@@ -215,10 +219,36 @@ class Events:
             if not await self._name(event_id):
                 raise Refused(Code.BAD_MESSAGE, f"there are {MAX_EVENTS} events already")
         settings = msgspec.convert(draft, Settings, from_attributes=True)
-        args = [secrets.token_hex(8), encode(settings), *_seating(draft)]
-        verdict, *fields = await self._store.script("event_put", [keys.event(event_id)], args)
-        self._list = None
-        return Put(verdict == b"created", self._event(event_id, _row(fields)))
+        request = secrets.token_hex(8)
+        for _ in range(CATALOG_TRIES):
+            seating = await self._seating(event_id, draft)
+            args = [request, encode(settings), *_flat(settings), *seating.args]
+            verdict, *fields = await self._scripts.run("event_put", event_id, args, catalog=seating.catalog)
+            self._list = None
+            if verdict == b"taken":
+                taken = [seating.ids[int(i)] for i in fields]
+                raise Refused(Code.SEAT_UNAVAILABLE, "seats that are held or sold stay", {"seats": taken})
+            if verdict != b"catalog":
+                return Put(verdict == b"created", self._event(event_id, _row(fields)))
+        raise Refused(Code.SEAT_UNAVAILABLE, "others change the list of seats at the same time")
+
+    async def _seating(self, event_id: str, draft: EventDraft) -> "_Seating":
+        """What a draft makes of the seats there are: new ones behind them, and which are taken out."""
+        sections = encode(draft.sections) if draft.sections else ""
+        wanted = draft.seat_ids()
+        if wanted is None:
+            return _Seating(b"", [], ["keep"])
+        word, old = await self._store.command("HMGET", keys.event(event_id), "catalog", "seats")
+        ids = _ids.decode(old) if old else []
+        there, wanted_set = set(filter(None, ids)), set(wanted)
+        if word is not None and there == wanted_set:
+            return _Seating(word, ids, ["sections", sections])
+        out = [i for i, seat in enumerate(ids) if seat and seat not in wanted_set]
+        new = [seat if seat in wanted_set else "" for seat in ids] + [s for s in wanted if s not in there]
+        if len(new) > 2 * MAX_SEATS:
+            raise Refused(Code.BAD_MESSAGE, "seats: changed too often; make a new event")
+        args: list[Arg] = ["seats", sections, encode(new) if new else "", len(new), len(wanted), *_runs(out)]
+        return _Seating(word or b"", ids, args)
 
     async def get(self, event_id: str, *, with_seats: bool = False) -> Event | None:
         """Read an event; with the seat ids where asked for, and where it has no sections that say them.
@@ -262,19 +292,26 @@ class Events:
         return await asyncio.shield(self._list)
 
     async def delete(self, event_id: str) -> bool:
-        """Remove an event, and end the histories of its rooms; False where there is none.
+        """Remove an event with its line and seats, and end the histories of its rooms; False where there is
+        none.
 
         Raises:
+            Refused: seats are sold.
             Unavailable: the store did not answer in time; asking again does no harm.
         """
         # asked first: a script that runs twice because its answer was lost finds nothing the second time
         if not await self._store.command("EXISTS", keys.event(event_id)):
             return False
-        rooms = [f"{namespace}:{event_id}" for namespace in ("event", "queue", "seats")]
-        script_keys = [keys.event(event_id)]
-        for room in rooms:
-            script_keys += (keys.room(room).meta, keys.room(room).stream, keys.room(room).ids)
-        await self._store.script("event_delete", script_keys, [keys.room(rooms[0]).channel, *rooms])
+        rooms = [f"{namespace}:{event_id}" for namespace in ("event", "queue", "seats", keys.LEDGER)]
+        own_keys = [key for k in map(keys.room, rooms) for key in (k.meta, k.stream, k.ids)]
+        try:
+            answer = await self._scripts.run("event_delete", event_id, rooms, own_keys=own_keys)
+        except Unavailable:
+            raise
+        except Refused:
+            answer = [b"ok"]  # another was faster
+        if answer == [b"sold"]:
+            raise Refused(Code.SEAT_UNAVAILABLE, "an event with sold seats stays; refund them first")
         self._list = None
         await self._forget([event_id])
         return True
@@ -297,7 +334,10 @@ class Events:
 
     def _with_catalog(self, row: _Row) -> _Row:
         if row.seats:
-            self._catalogs[row.catalog] = row.seats
+            # seats taken out of sale have left an empty name
+            whole = b'""' not in row.seats
+            seats = [] if whole else [*filter(None, _ids.decode(row.seats))]
+            self._catalogs[row.catalog] = row.seats if whole else encode(seats) if seats else b""
             if len(self._catalogs) > KEPT_CATALOGS:
                 del self._catalogs[next(iter(self._catalogs))]
         return row._replace(seats=self._catalogs.get(row.catalog, b""))
@@ -361,12 +401,36 @@ def _row(values: Sequence[bytes | None]) -> _Row:
     return _Row(*(value or b"" for value in values))
 
 
-def _seating(draft: EventDraft) -> tuple[Arg, Arg, Arg]:
-    """Number of seats, sections and seat ids as the script takes them; all empty: the seats stay."""
-    seats = draft.seat_ids()
-    if seats is None:
-        return "", "", ""
-    return len(seats), encode(draft.sections) if draft.sections else "", encode(seats) if seats else ""
+class _Seating(NamedTuple):
+    """Which list of seats a change is of, its ids, and what the script is told of the change."""
+
+    catalog: bytes
+    ids: list[str]
+    args: list[Arg]
+
+
+_ids = msgspec.json.Decoder(list[str])
+
+
+def _flat(settings: Settings) -> list[Arg]:
+    """The settings that scripts need, as they read them: times in ms, empty where not set."""
+    times = (settings.admission_seconds, settings.hold_seconds, settings.max_hold_seconds)
+    adm, hold, longest = ("" if t is None else int(t * 1000) for t in times)
+    rate = settings.admit_per_second
+    plain = (settings.capacity, settings.max_seats, settings.starts_at)
+    cap, most, start = ("" if n is None else n for n in plain)
+    return [cap, "" if rate is None else repr(rate), adm, hold, longest, most, start]
+
+
+def _runs(indexes: Sequence[int]) -> list[str]:
+    """Indexes in order, as ``from-to`` each."""
+    runs: list[list[int]] = []
+    for i in indexes:
+        if runs and runs[-1][1] == i - 1:
+            runs[-1][1] = i
+        else:
+            runs.append([i, i])
+    return [f"{first}-{last}" for first, last in runs]
 
 
 def _demo_events() -> dict[str, EventDraft]:

@@ -11,6 +11,8 @@ LEASES = "{srv}leases"
 """Sorted set: instance -> end of its lease (Unix ms by Redis's clock)."""
 EVENTS = "{srv}events"
 """Sorted set: event id -> when it was last written; names where to look, the event itself is the truth."""
+ACTIVE = "{srv}active"
+"""Sorted set: event id -> when a server last used its line or its seats: what is looked at for timed work."""
 
 BUCKETS = tuple(f"{n:02x}" for n in range(256))
 
@@ -24,6 +26,31 @@ class RoomKeys(NamedTuple):
     channel: str
     counter: str
     """Counts the notices of a user bucket; empty for rooms with a head check of their own."""
+
+
+class Sale(NamedTuple):
+    """All that belongs to the sale of one event, in the order in which ``lua/shared/sale.lua`` takes it."""
+
+    event: str
+    map: str
+    shown: str
+    holds: str
+    due: str
+    pending: str
+    state: str
+    seats_meta: str
+    seats_stream: str
+    fence: str
+    bookings: str
+    present: str
+    absent: str
+    lapse: str
+    admitted: str
+    cap: str
+    rate: str
+    ledger_meta: str
+    ledger_stream: str
+    instances: str
 
 
 class UserKeys(NamedTuple):
@@ -72,7 +99,9 @@ def canary(instance: str) -> str:
     return f"{{srv}}c:{instance}"
 
 
-EVENT_NAMESPACES = frozenset({"event", "queue", "seats"})
+LEDGER = "#ledger"
+"""Namespace of the rooms that only servers read: no client can say this name."""
+EVENT_NAMESPACES = frozenset({"event", "queue", "seats", LEDGER})
 
 
 def room(name: str) -> RoomKeys:
@@ -97,3 +126,35 @@ def event(event_id: str) -> str:
 def counts(event_id: str) -> str:
     """Hash instance -> connections in ``event:<id>`` there."""
     return f"{{e:{event_id}}}n"
+
+
+def sale(event_id: str) -> Sale:
+    tag = f"{{e:{event_id}}}"
+    seats, ledger = room(f"seats:{event_id}"), room(f"{LEDGER}:{event_id}")
+    return Sale(
+        event=event(event_id),
+        map=f"{tag}map",
+        shown=f"{tag}shown",
+        holds=f"{tag}holds",
+        due=f"{tag}due",
+        pending=f"{tag}pending",
+        state=f"{tag}sale",
+        seats_meta=seats.meta,
+        seats_stream=seats.stream,
+        fence=f"{tag}fence",
+        bookings=f"{tag}bookings",
+        present=f"{tag}present",
+        absent=f"{tag}absent",
+        lapse=f"{tag}lapse",
+        admitted=f"{tag}admitted",
+        cap=f"{tag}cap",
+        rate=f"{tag}rate",
+        ledger_meta=ledger.meta,
+        ledger_stream=ledger.stream,
+        instances=f"{tag}instances",
+    )
+
+
+def here(event_id: str, instance: str) -> str:
+    """Set of users with a place in the line, or an admission, who are connected to an instance."""
+    return f"{{e:{event_id}}}here:{instance}"

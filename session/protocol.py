@@ -8,7 +8,7 @@ from enum import IntEnum, StrEnum
 from typing import Annotated, Any
 
 import msgspec
-from msgspec import UNSET, Meta, Raw, Struct, UnsetType
+from msgspec import UNSET, Meta, Raw, Struct, UnsetType, field
 
 PROTOCOL_VERSION = 1
 MAX_DATA_BYTES = 65536
@@ -48,6 +48,12 @@ class Code(StrEnum):
     FORBIDDEN = "forbidden"
     NOT_FOUND = "not_found"
     NOT_JOINED = "not_joined"
+    NOT_OPEN = "not_open"
+    NOT_ADMITTED = "not_admitted"
+    SEAT_UNAVAILABLE = "seat_unavailable"
+    UNKNOWN_SEAT = "unknown_seat"
+    TOO_MANY_SEATS = "too_many_seats"
+    HOLD_LIMIT = "hold_limit"
     TOO_MANY_ROOMS = "too_many_rooms"
     RATE_LIMITED = "rate_limited"
     UNAVAILABLE = "unavailable"
@@ -80,6 +86,11 @@ RoomName = Annotated[str, Meta(pattern=r"\A[A-Za-z0-9_-]{1,32}:[A-Za-z0-9_.@:|-]
 UserId = Annotated[str, Meta(pattern=r"\A[A-Za-z0-9_.@:|-]{1,128}\Z")] | Integer
 Offset = Annotated[int, Meta(ge=0, lt=2**53)]
 Epoch = Annotated[str, Meta(max_length=64)]
+SeatWord = Annotated[str, Meta(pattern=r"\A[A-Za-z0-9._-]{1,32}\Z")]
+"""A seat's id, or a section's name."""
+MAX_SEATS_NAMED = 1000
+"""A command names at most so many seats; no user may hold more."""
+SeatIds = Annotated[list[SeatWord], Meta(min_length=1, max_length=MAX_SEATS_NAMED)]
 
 
 class Since(Struct, frozen=True):
@@ -139,7 +150,62 @@ class Ping(Command, frozen=True):
     t: Raw | UnsetType = UNSET
 
 
-AnyCommand = Auth | JoinEvent | LeaveEvent | JoinRoom | LeaveRoom | Publish | UpdateSession | Ping
+class JoinQueue(Command, frozen=True):
+    event_id: EventId
+    since: Since | None = None
+
+
+class LeaveQueue(Command, frozen=True):
+    event_id: EventId
+
+
+class JoinSeats(Command, frozen=True):
+    event_id: EventId
+    since: Since | None = None
+
+
+class LeaveSeats(Command, frozen=True):
+    event_id: EventId
+
+
+class HoldSeats(Command, frozen=True):
+    event_id: EventId
+    seats: SeatIds
+
+
+class HoldBest(Command, frozen=True):
+    event_id: EventId
+    count: Annotated[int, Meta(ge=1, le=MAX_SEATS_NAMED)]
+    section: SeatWord | None = None
+
+
+class ExtendHold(Command, frozen=True):
+    event_id: EventId
+
+
+class ReleaseSeats(Command, frozen=True):
+    event_id: EventId
+    seats: SeatIds | None = None
+
+
+AnyCommand = (
+    Auth
+    | JoinEvent
+    | LeaveEvent
+    | JoinRoom
+    | LeaveRoom
+    | Publish
+    | UpdateSession
+    | Ping
+    | JoinQueue
+    | LeaveQueue
+    | JoinSeats
+    | LeaveSeats
+    | HoldSeats
+    | HoldBest
+    | ExtendHold
+    | ReleaseSeats
+)
 
 
 # --- events -----------------------------------------------------------------------------------------
@@ -191,11 +257,31 @@ class RestoredRoom(Struct, rename="camel", frozen=True, kw_only=True):
     error: str | UnsetType = UNSET
 
 
+class RestoredQueue(Struct, rename="camel", frozen=True, kw_only=True):
+    """Where the user stands in a line: ``waiting`` with a position, or ``admitted``."""
+
+    event_id: str
+    status: str
+    position: int | UnsetType = UNSET
+    total: int | UnsetType = UNSET
+    eta_seconds: int | UnsetType | None = UNSET
+    expires_at: int | UnsetType | None = UNSET
+    pass_: str | UnsetType | None = field(default=UNSET, name="pass")
+
+
+class RestoredSeats(Struct, rename="camel", frozen=True, kw_only=True):
+    """What the user holds."""
+
+    event_id: str
+    held: list[str]
+    hold_expires_at: int | None
+
+
 class SessionRestored(Event, frozen=True):
     session: SessionState
     rooms: list[RestoredRoom]
-    queue: None = None
-    seats: None = None
+    queue: RestoredQueue | None = None
+    seats: RestoredSeats | None = None
 
 
 class Authenticated(Event, frozen=True):
@@ -251,6 +337,81 @@ class Published(Event, frozen=True):
 
 class SessionUpdated(Event, frozen=True):
     data: dict[str, Raw]
+
+
+class QueueJoined(Event, frozen=True, kw_only=True):
+    event_id: str
+    room: str
+    epoch: str
+    offset: int
+    recovered: bool | UnsetType = UNSET
+    missed: int | UnsetType = UNSET
+    status: str
+    position: int | UnsetType = UNSET
+    total: int | UnsetType = UNSET
+    eta_seconds: int | UnsetType | None = UNSET
+    expires_at: int | UnsetType | None = UNSET
+    pass_: str | UnsetType | None = field(default=UNSET, name="pass")
+
+
+class QueueUpdated(Event, frozen=True, kw_only=True):
+    event_id: str
+    position: int
+    total: int
+    eta_seconds: int | None
+    available: int | None
+
+
+class QueueEntryAllowed(Event, frozen=True, kw_only=True):
+    event_id: str
+    expires_at: int | None
+    pass_: str | None = field(name="pass")
+
+
+class QueueLeft(Event, frozen=True):
+    event_id: str
+    reason: str | UnsetType = UNSET
+
+
+class SeatsJoined(Event, frozen=True, kw_only=True):
+    event_id: str
+    room: str
+    epoch: str
+    offset: int
+    recovered: bool | UnsetType = UNSET
+    missed: int | UnsetType = UNSET
+    snapshot: Raw
+    held: list[str]
+    hold_expires_at: int | None
+
+
+class SeatsLeft(Event, frozen=True):
+    event_id: str
+
+
+class SeatsSnapshot(Event, frozen=True, kw_only=True):
+    room: str
+    epoch: str
+    offset: int
+    event_id: str
+    snapshot: Raw
+
+
+class SeatsHeld(Event, frozen=True, kw_only=True):
+    event_id: str
+    held: list[str]
+    hold_expires_at: int | None
+
+
+class SeatsReleased(Event, frozen=True, kw_only=True):
+    event_id: str
+    held: list[str]
+    hold_expires_at: int | None
+
+
+class SeatsExpired(Event, frozen=True):
+    event_id: str
+    seats: list[str]
 
 
 class Pong(Event, frozen=True, kw_only=True):

@@ -7,6 +7,7 @@ for two seconds in all; then the caller gets `Unavailable`, which says whether i
 
 import asyncio
 import logging
+import re
 import secrets
 import time
 from collections.abc import Awaitable, Callable, Sequence
@@ -32,6 +33,7 @@ from redis.exceptions import (
 )
 
 from session.config import ConfigError
+from session.keys import LEASES
 from session.line import Call, Line, LineLostError, Wire
 from session.metrics import Metrics
 from session.protocol import Code, Refused
@@ -40,6 +42,8 @@ log = logging.getLogger(__name__)
 
 ATTEMPT_SECONDS = 0.5
 BUDGET_SECONDS = 2.0
+REPLICAS_MS = 200
+"""How long a booking waits for the replicas."""
 DEADLINE_MS = 3000
 """A script given up on may still run this long after it was first asked for, and no longer."""
 PASSING = (
@@ -130,8 +134,18 @@ class _Script:
 def _load_scripts(publish: str) -> dict[str, _Script]:
     folder = Path(__file__).parent / "lua"
     prelude = f"local PUBLISH = '{publish}'\n" + (folder / "prelude.lua").read_text()
-    paths = sorted(p for p in folder.glob("*.lua") if p.stem != "prelude")
-    return {p.stem: _Script(p.stem, prelude + p.read_text()) for p in paths}
+    shared = {p.stem: p.read_text() for p in (folder / "shared").glob("*.lua")}
+    texts = {p.stem: p.read_text() for p in folder.glob("*.lua") if p.stem != "prelude"}
+    return {
+        name: _Script(name, prelude + "".join(shared[part] for part in _uses(text)) + text)
+        for name, text in texts.items()
+    }
+
+
+def _uses(text: str) -> list[str]:
+    """What of ``lua/shared`` a script wants joined in front of it, as its first line says."""
+    uses = re.match(r"-- Uses ([a-z, ]+)\.", text)
+    return uses[1].split(", ") if uses else []
 
 
 class Store:
@@ -139,12 +153,17 @@ class Store:
 
     def __init__(self, url: str, metrics: Metrics) -> None:
         self._pool = _pool(url)
-        self._line = Line(self.open_wire, (ResponseError, BusyLoadingError))
+        self._line = self._new_line()
+        self._apart = self._new_line()
+        """A line for commands that wait for the replicas: everything else would wait behind them."""
         self._scripts = _load_scripts("PUBLISH")
         self._metrics = metrics
         self.clock = Clock()
         self.renew: Callable[[], Awaitable[None]] | None = None
         """Renews the lease; asked when a script came too late."""
+
+    def _new_line(self) -> Line:
+        return Line(self.open_wire, (ResponseError, BusyLoadingError))
 
     @property
     def is_up(self) -> bool:
@@ -152,8 +171,10 @@ class Store:
         return self._line.is_up
 
     async def run(self) -> None:
-        """Keep the line open until cancelled."""
-        await self._line.run()
+        """Keep the lines open until cancelled."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._line.run())
+            group.create_task(self._apart.run())
 
     async def open_wire(self) -> Wire:
         """A connection of its own, for whoever subscribes."""
@@ -164,6 +185,7 @@ class Store:
     def drop_line(self) -> None:
         """Connect anew: what the store at the other end says is not to be believed."""
         self._line.drop()
+        self._apart.drop()
 
     async def warnings(self) -> list[str]:
         """What about the store's settings endangers the promises; empty where all is well.
@@ -196,17 +218,37 @@ class Store:
             Unavailable: the store did not answer, or refused for a reason of its own.
             RedisError: the script itself is wrong.
         """
+        return (await self._run(name, keys, args, patient, None))[0]  # type: ignore[no-any-return]
+
+    async def script_replicated(
+        self, name: str, keys: Sequence[str], args: Sequence[Arg]
+    ) -> tuple[list[Any], bool | None]:
+        """Run a script, then wait a moment until all connected replicas have what it wrote.
+
+        Returns its answer, and whether they have; None where there are no replicas.
+
+        Raises:
+            Unavailable: as `script`.
+        """
+        replicas = int((await self.script("replicas", [LEASES]))[0])
+        wait = ("WAIT", replicas, REPLICAS_MS) if replicas else None
+        answer, acknowledged = await self._run(name, keys, args, True, wait)
+        return answer, acknowledged >= replicas if replicas else None
+
+    async def _run(
+        self, name: str, keys: Sequence[str], args: Sequence[Arg], patient: bool, then: tuple[Arg, ...] | None
+    ) -> tuple[Any, Any]:
         started = time.monotonic()
         outcome = "none"
         for again in (True, False):
             tail: tuple[Arg, ...] = (*keys, self.clock.deadline_ms())
-            answer, outcome = await self._within_budget(
-                lambda: self._script_once(self._scripts[name], len(keys), tail, args),  # noqa: B023 - awaited here
+            (answer, after), outcome = await self._within_budget(
+                lambda: self._script_once(self._scripts[name], len(keys), tail, args, then),  # noqa: B023 - awaited here
                 outcome,
             )
             if answer != [b"late"]:
                 self._metrics.store_seconds.labels(name).observe(time.monotonic() - started)
-                return answer  # type: ignore[no-any-return]
+                return answer, after
             if again:
                 await self._renew_lease(outcome, patient=patient)
         self._metrics.store_errors.labels(outcome).inc()
@@ -229,32 +271,48 @@ class Store:
         Raises:
             Unavailable: the store did not answer in time.
         """
-        answer, _ = await self._within_budget(lambda: self._attempt(command), "none")
+        (answer, _), _ = await self._within_budget(lambda: self._attempt(command, None), "none")
         return answer
 
-    async def _script_once(self, script: _Script, keys: int, head: Sequence[Arg], args: Sequence[Arg]) -> Any:
+    async def _script_once(
+        self,
+        script: _Script,
+        keys: int,
+        head: Sequence[Arg],
+        args: Sequence[Arg],
+        then: tuple[Arg, ...] | None,
+    ) -> Any:
         call = (keys, *head, secrets.token_hex(3), *args)
         try:
-            return await self._attempt(("EVALSHA", script.sha, *call))
+            return await self._attempt(("EVALSHA", script.sha, *call), then)
         except NoScriptError:
-            return await self._attempt(("EVAL", script.text, *call))
+            return await self._attempt(("EVAL", script.text, *call), then)
 
-    async def _attempt(self, command: tuple[Arg, ...]) -> Any:
+    async def _attempt(self, command: tuple[Arg, ...], then: tuple[Arg, ...] | None) -> tuple[Any, Any]:
+        """The answers of a command, and of one that must follow it on the same connection."""
+        line = self._apart if then else self._line
         sent = False
         try:
-            call: Call = self._line.submit(*command)
+            call: Call = line.submit(*command)
+            after = line.submit(*then) if then else None
             sent = True
             async with asyncio.timeout(ATTEMPT_SECONDS):
-                return await call.future
+                if after is None:
+                    return await call.future, None
+                answers = await asyncio.gather(call.future, after.future, return_exceptions=True)
+            for answer in answers:
+                if isinstance(answer, BaseException):
+                    raise answer
+            return answers[0], answers[1]
         except TimeoutError:
-            self._line.drop_if_silent(ATTEMPT_SECONDS * 0.9)
+            line.drop_if_silent(ATTEMPT_SECONDS * 0.9)
             raise _LostError(call.sent) from None
         except LineLostError:
             raise _LostError(sent and call.sent) from None
         except ResponseError as error:
             # a demoted primary keeps the connection; only a new one finds the new primary
             if "READONLY" in str(error) or isinstance(error, ReadOnlyError):
-                self._line.drop()
+                line.drop()
             raise
 
     async def _within_budget(self, attempt: Callable[[], Awaitable[Any]], outcome: str) -> tuple[Any, str]:

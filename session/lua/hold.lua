@@ -1,0 +1,35 @@
+-- Uses sale, seats. Holds seats for a user, all or nothing. What it holds already is no error.
+-- KEYS as shared/sale.lua
+-- ARGV[16..] how many more seats are wanted than named, first and until of a hold that the store has lost ('' else), seats as index=id
+-- Returns {'ok', first, until, flush, ids held ...}, {'taken', flush, ids ...}, {'many', most}, {'closed', start},
+--      {'outside'}, {'catalog'}, {'absent'}, {'gone'} or {'late'}. Repeating it does no harm.
+local more, first, till, wanted = tonumber(ARGV[16]), ARGV[17], ARGV[18], named(19)
+if late() then return {'late'} end
+local c = settings()
+local no = refused(c)
+if no then return no end
+if catalog ~= c.catalog then return {'catalog'} end
+if till == '' then
+  if now < c.start then return {'closed', int(c.start)} end
+  if c.cap and (score(ADMITTED, user) or 0) <= now then return {'outside'} end
+end
+local g, new, taken = mine(), {}, {}
+for _, seat in ipairs(wanted) do
+  if not g.has[seat[1]] then
+    local list = state(seat[1]) == 'a' and new or taken
+    list[#list + 1] = seat
+  end
+end
+if #g.seats + #new + #taken + more > c.most then flush() return {'many', c.most} end
+if #taken > 0 then return {'taken', flush(), unpack(ids(taken))} end
+if #new > 0 then
+  if #g.seats == 0 then
+    g.first = tonumber(first) or now
+    g.till = tonumber(till) or now + c.hold
+  end
+  turn(new, 'h', #new, 0)
+  for _, seat in ipairs(new) do g.seats[#g.seats + 1] = seat end
+  keep(user, g)
+  tell_holds(user, g)
+end
+return {'ok', int(g.first), int(g.till), flush(), unpack(ids(g.seats))}

@@ -1,0 +1,26 @@
+-- Uses sale, queue. Gives places back that the store has lost with its newest writes, under their old numbers.
+-- KEYS as shared/sale.lua, and the users here
+-- ARGV[16..] instance, then triples: user, seq, until when it is admitted (0 no deadline, '' it waits)
+-- Returns {'ok'}, {'absent'} or {'late'}. Repeating it does no harm.
+if late() then return {'late'} end
+local c = settings()
+if not c.made or not c.cap then return {'absent'} end
+local s = redis.call('HMGET', SALE, 'inc', 'seq', 'edge')
+local edge = tonumber(s[1] == incarnation() and s[3] or s[2] or 0)
+for k = 17, #ARGV, 3 do
+  local of, seq, till = ARGV[k], tonumber(ARGV[k + 1]), tonumber(ARGV[k + 2])
+  local known = score(PRESENT, of) or score(ABSENT, of) or score(ADMITTED, of)
+  if not known and seq > edge and not till then redis.call('ZADD', PRESENT, int(seq), of) end
+  known = score(PRESENT, of) or score(ABSENT, of)
+  if till and not score(ADMITTED, of) and (till == 0 or till > now)
+    and redis.call('ZCARD', ADMITTED) < c.cap then
+    for _, key in ipairs({ABSENT, LAPSE}) do redis.call('ZREM', key, of) end
+    let_in(c, of, known or 0)
+    count(c, 1, 0)
+    redis.call('ZADD', ADMITTED, int(till == 0 and FAR or till), of)
+    if till > 0 then redis.call('HSET', CAP, of, int(till)) end
+  end
+  come(of, KEYS[21], ARGV[16])
+end
+write()
+return {'ok'}

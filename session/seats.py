@@ -1,0 +1,308 @@
+"""The seats of events in the store: hold, extend, release, book, refund, and what everyone may see.
+
+At any moment the store names at most one holder of a seat. Each operation is one script, which ends what
+is over first, by the store's clock, and publishes what has changed.
+"""
+
+import asyncio
+import secrets
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from typing import Any, NamedTuple
+
+from session import keys
+from session.catalog import Catalog
+from session.config import Config
+from session.protocol import Code, Refused
+from session.recovery import Position, parse_chain
+from session.sale import NOBODY, SaleScripts, Who
+from session.store import Arg, Store
+
+KEPT_CATALOGS = 8
+"""Lists of seats kept in memory, of 20 MB at most: that of the largest event there may be."""
+CATALOG_TRIES = 5
+"""How often a list of seats may change while a command is under way."""
+PICK_TRIES = 10
+"""How often seats that were chosen may have been taken meanwhile."""
+
+
+RunOnSeats = Callable[[bytes, list[str]], Awaitable[list[Any]]]
+"""Runs a script, given the name of the list of seats and seats as ``index=id``."""
+
+
+class Holding(NamedTuple):
+    """What a user holds in an event; ``first`` and ``until`` are Unix ms, 0 where nothing is held."""
+
+    first: int
+    until: int
+    seats: list[str]
+
+    @property
+    def expires_at(self) -> int | None:
+        """When it ends, as clients are told."""
+        return self.until if self.seats else None
+
+
+NOTHING = Holding(0, 0, [])
+
+
+class Booking(NamedTuple):
+    """A booking; ``replicated`` is None where there are no replicas."""
+
+    booking_id: str
+    seats: list[str]
+    replicated: bool | None
+
+
+class Published(NamedTuple):
+    """The published state of an event's seats, at exactly a position of their room."""
+
+    head: Position
+    chain: dict[str, int]
+    states: bytes
+    catalog: Catalog
+
+
+class Seats:
+    """The seats in the store."""
+
+    def __init__(self, store: Store, config: Config) -> None:
+        self._store = store
+        self._scripts = SaleScripts(store, config)
+        self._catalogs: dict[bytes, Catalog] = {}
+        self._picking: dict[str, asyncio.Lock] = {}
+        self.on_later: Callable[[str], None] = lambda event_id: None
+        """Told an event whose changes must be published in a moment."""
+
+    # --- reading ---
+
+    async def read(self, event_id: str) -> Published:
+        """The state that has been published.
+
+        Raises:
+            Unavailable: the store did not answer in time.
+        """
+        k = keys.sale(event_id)
+        for _ in range(CATALOG_TRIES):
+            answer = await self._store.script("seats_read", [k.event, k.shown, k.seats_meta])
+            epoch, head, chain, states, word = answer
+            catalog = await self._catalog(event_id, word)
+            if catalog is not None:
+                position = Position(epoch.decode(), int(head))
+                return Published(position, parse_chain(chain.decode()), states, catalog)
+        raise Refused(Code.NOT_FOUND, "the list of seats changes all the time")
+
+    async def mine(self, event_id: str, who: Who) -> Holding:
+        """What a user holds; a connection that it replaces is kept out from now on.
+
+        Raises:
+            Refused, Replaced, Unavailable: as `SaleScripts.run`.
+        """
+        return self._holding(event_id, await self._scripts.run("seats_mine", event_id, who=who))
+
+    # --- holding ---
+
+    async def hold(
+        self, event_id: str, who: Who, seats: Iterable[str], again: Holding | None = None
+    ) -> Holding:
+        """Hold seats, all or nothing; ``again`` is a hold that the store has lost.
+
+        Raises:
+            Refused: one of them is taken, or there is none such; too many; not admitted; not open.
+            Replaced, Unavailable: as `SaleScripts.run`.
+        """
+        times: list[Arg] = [again.first, again.until] if again else ["", ""]
+        answer = await self._on_seats(event_id, seats, self._script("hold", event_id, who, [0, *times]))
+        return self._held(event_id, answer)
+
+    async def hold_best(self, event_id: str, who: Who, count: int, section: str | None) -> Holding:
+        """Hold the best free seats.
+
+        Raises:
+            Refused: fewer are free; too many; not admitted; not open; no such section.
+            Replaced, Unavailable: as `SaleScripts.run`.
+        """
+        lock = self._picking.setdefault(event_id, asyncio.Lock())
+        try:
+            async with lock:
+                return await self._hold_best(event_id, who, count, section)
+        finally:
+            if not lock.locked():
+                self._picking.pop(event_id, None)
+
+    async def _hold_best(self, event_id: str, who: Who, count: int, section: str | None) -> Holding:
+        k = keys.sale(event_id)
+        for _ in range(PICK_TRIES):
+            word, states = await self._store.script("seats_map", [k.event, k.map])
+            catalog = await self._catalog(event_id, word)
+            if catalog is None:
+                continue
+            if section is not None and word and not catalog.has_section(section):
+                raise Refused(Code.UNKNOWN_SEAT, f"there is no section {section}")
+            chosen = catalog.best(states, count, section)
+            few = len(chosen) < count
+            # the script says what else speaks against it, before it is said that too few are free
+            run = self._script("hold", event_id, who, [count if few else 0, "", ""])
+            answer = await self._on_seats(event_id, [] if few else chosen, run)
+            if few:
+                self._held(event_id, answer)
+                raise Refused(Code.SEAT_UNAVAILABLE, f"fewer than {count} are free", {"seats": []})
+            if answer[0] != b"taken":
+                return self._held(event_id, answer)
+            self._soon(event_id, answer[1])
+        raise Refused(Code.SEAT_UNAVAILABLE, "others were faster each time; try again", {"seats": []})
+
+    async def extend(self, event_id: str, who: Who) -> Holding:
+        """Lengthen a hold.
+
+        Raises:
+            Refused: nothing is held, or it cannot be longer.
+            Replaced, Unavailable: as `SaleScripts.run`.
+        """
+        answer = await self._scripts.run("extend", event_id, who=who)
+        if answer[0] == b"none":
+            raise Refused(Code.NOT_FOUND, "no seats are held")
+        if answer[0] == b"limit":
+            raise Refused(Code.HOLD_LIMIT, "the hold is as long already as it may be")
+        return self._holding(event_id, answer)
+
+    async def release(self, event_id: str, who: Who, seats: Sequence[str] | None = None) -> Holding | None:
+        """Give seats back, or all; None where nothing was held. What it does not hold stays as it is.
+
+        Raises:
+            Refused: one of them is no seat.
+            Replaced, Unavailable: as `SaleScripts.run`.
+        """
+        if seats is None:
+            answer = await self._scripts.run("release", event_id, ["all"], who=who)
+        else:
+            answer = await self._on_seats(event_id, seats, self._script("release", event_id, who, ["named"]))
+        return None if answer[0] == b"none" else self._holding(event_id, answer)
+
+    # --- selling ---
+
+    async def book(self, event_id: str, user_id: str, seats: Sequence[str], request_id: str) -> Booking:
+        """Turn held seats into sold ones, all or nothing; the same ``request_id`` brings the first answer.
+
+        Raises:
+            Refused: one of them is not held by that user, or is no seat.
+            Unavailable: the store did not answer in time; ask again with the same request id.
+        """
+        booking_id = secrets.token_urlsafe(12)
+
+        async def run(word: bytes, named: list[str]) -> list[Any]:
+            args = [request_id, booking_id, *named]
+            return await self._scripts.run_replicated("book", event_id, args, who=Who(user_id), catalog=word)
+
+        answer = await self._on_seats(event_id, seats, run)
+        replicated = answer.pop()
+        if answer[0] == b"taken":
+            self._soon(event_id, answer[1])
+            details = {"seats": _text(answer[2:])}
+            raise Refused(Code.SEAT_UNAVAILABLE, "not all of these are held by that user", details)
+        self._soon(event_id, answer[2])
+        return Booking(answer[1].decode(), _text(answer[3:]), replicated)
+
+    async def refund(self, event_id: str, seats: Sequence[str]) -> None:
+        """Make sold seats available again, all or nothing.
+
+        Raises:
+            Refused: one of them is not sold, or is no seat.
+            Unavailable: the store did not answer in time; asking again does no harm.
+        """
+        answer = await self._on_seats(event_id, seats, self._script("refund", event_id, NOBODY, []))
+        self._soon(event_id, answer[1])
+        if answer[0] == b"taken":
+            raise Refused(Code.SEAT_UNAVAILABLE, "not all of these are sold", {"seats": _text(answer[2:])})
+
+    async def flush(self, event_id: str) -> bool:
+        """Publish what waits; False where it is too early.
+
+        Raises:
+            Unavailable: the store did not answer in time.
+        """
+        return await self._scripts.run("flush", event_id) != [b"later"]
+
+    # --- within ---
+
+    async def _catalog(self, event_id: str, word: bytes) -> Catalog | None:
+        """The list of seats of that name; None where it is another one by now."""
+        if word not in self._catalogs:
+            seats: bytes | None = b""
+            if word:
+                now, seats = await self._store.command("HMGET", keys.event(event_id), "catalog", "seats")
+                if now != word:
+                    return None
+            self._catalogs[word] = Catalog(word, seats or b"")
+            if len(self._catalogs) > KEPT_CATALOGS:
+                del self._catalogs[next(iter(self._catalogs))]
+        return self._catalogs[word]
+
+    async def _newest(self, event_id: str) -> Catalog:
+        for _ in range(CATALOG_TRIES):
+            made, word = await self._store.command("HMGET", keys.event(event_id), "made", "catalog")
+            if made is None:
+                raise Refused(Code.NOT_FOUND, "there is no such event")
+            catalog = await self._catalog(event_id, word or b"")
+            if catalog is not None:
+                return catalog
+        raise Refused(Code.NOT_FOUND, "the list of seats changes all the time")
+
+    def _script(self, name: str, event_id: str, who: Who, args: Sequence[Arg]) -> RunOnSeats:
+        async def run(word: bytes, named: list[str]) -> list[Any]:
+            return await self._scripts.run(name, event_id, [*args, *named], who=who, catalog=word)
+
+        return run
+
+    async def _on_seats(self, event_id: str, seats: Iterable[str], run: RunOnSeats) -> list[Any]:
+        """Run a script on seats by their names, which it knows by their indexes.
+
+        Raises:
+            Refused: one of them is no seat, or there is no such event.
+        """
+        seats = list(seats)
+        for _ in range(CATALOG_TRIES):
+            catalog = await self._newest(event_id)
+            known, unknown = catalog.named(seats)
+            if unknown:
+                raise Refused(Code.UNKNOWN_SEAT, "there are no such seats", {"seats": unknown[:100]})
+            answer = await run(catalog.word, [f"{i}={seat}" for seat, i in known.items()])
+            if answer[0] != b"catalog":
+                return answer
+        raise Refused(Code.NOT_FOUND, "the list of seats changes all the time")
+
+    def _held(self, event_id: str, answer: list[Any]) -> Holding:
+        """What a hold came to.
+
+        Raises:
+            Refused: nothing.
+        """
+        if answer[0] == b"taken":
+            self._soon(event_id, answer[1])
+            details = {"seats": _text(answer[2:])}
+            raise Refused(Code.SEAT_UNAVAILABLE, "not all of these seats are free", details)
+        if answer[0] == b"many":
+            raise Refused(
+                Code.TOO_MANY_SEATS,
+                f"a user may hold {int(answer[1])} seats here",
+                {"maxSeats": int(answer[1])},
+            )
+        if answer[0] == b"closed":
+            raise Refused(Code.NOT_OPEN, "the sale has not begun", {"startsAt": int(answer[1])})
+        if answer[0] == b"outside":
+            raise Refused(Code.NOT_ADMITTED, "join the queue first; nobody holds seats who was not let in")
+        return self._holding(event_id, answer)
+
+    def _holding(self, event_id: str, answer: list[Any]) -> Holding:
+        if answer[0] == b"none":
+            return NOTHING
+        _, first, until, flushed, *seats = answer
+        self._soon(event_id, flushed)
+        return Holding(int(first), int(until), _text(seats)) if seats else NOTHING
+
+    def _soon(self, event_id: str, flushed: bytes) -> None:
+        if flushed == b"later":
+            self.on_later(event_id)
+
+
+def _text(words: Iterable[bytes]) -> list[str]:
+    return [word.decode() for word in words]
