@@ -177,6 +177,9 @@ def _start(services: Services) -> set["asyncio.Task[Any]"]:
         "watch": services.watch.run(),
         "presence": services.presence.run(),
         "janitor": services.janitor.run(),
+        "ticker": services.ticker.run(),
+        "lobby": services.lobby.run(),
+        "boards": services.boards.run(),
         "hub": services.hub.run(),
         "verifier": services.verifier.run(),
     }
@@ -243,6 +246,7 @@ async def _drain(services: Services, server: HTTPServer) -> None:
     server.stop()
     try:
         async with asyncio.timeout(GOODBYE_SECONDS):
+            await services.lobby.settled()
             await services.janitor.settled()
             await services.leases.release()
     except TimeoutError:

@@ -7,6 +7,7 @@ from tornado.web import Application, RequestHandler
 from handlers.api import ROUTES as API
 from handlers.auth import ROUTES as AUTH
 from handlers.base import NotFound
+from handlers.demo import ROUTES as DEMO
 from handlers.doorway import Doorway
 from handlers.ops import ROUTES as OPS
 from handlers.pages import ROUTES as PAGES
@@ -19,7 +20,7 @@ access = logging.getLogger("keepseat.access")
 def make_app(services: Services) -> Application:
     """All URLs of a server process."""
     return Application(
-        [(r"/ws", Socket), *OPS, *AUTH, *API, *PAGES],
+        [(r"/ws", Socket), *OPS, *AUTH, *API, *DEMO, *PAGES],
         services=services,
         doorway=Doorway(services.config),
         default_handler_class=NotFound,

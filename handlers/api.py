@@ -1,8 +1,9 @@
 """The back end's HTTP API under ``/api``, and the events as everyone may see them."""
 
+import asyncio
 import re
 import secrets
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 from msgspec import Raw, Struct
@@ -10,7 +11,10 @@ from tornado.web import HTTPError
 
 from handlers.base import MAX_EVENT_BODY_BYTES, Handler
 from session.events import EventDraft
-from session.protocol import MAX_DATA_BYTES, Code, EventId, Refused, RoomName, RoomPosition, UserId
+from session.manager import Session
+from session.protocol import MAX_DATA_BYTES, Code, EventId, Refused, RoomName, RoomPosition, SeatIds, UserId
+from session.sale import Who
+from session.store import Unavailable
 
 PUBLIC_MAX_AGE_SECONDS = 2
 IDEMPOTENCY_KEY = re.compile(r"[!-~]{1,128}")
@@ -26,6 +30,37 @@ class EventStats(Struct, rename="camel", frozen=True, kw_only=True):
     available: int | None
     connections: int
     paused: bool = False
+
+
+class PauseOrder(Struct, frozen=True):
+    """Whether anybody is let in."""
+
+    paused: bool
+
+
+class QueueOrder(Struct, frozen=True):
+    """What becomes of a user in a line."""
+
+    action: Literal["admit", "remove"]
+
+
+class HoldOrder(Struct, frozen=True):
+    """What becomes of a user's hold."""
+
+    action: Literal["extend", "release"]
+
+
+class BookingOrder(Struct, rename="camel", frozen=True):
+    """Whose held seats are sold."""
+
+    user_id: UserId
+    seats: SeatIds
+
+
+class RefundOrder(Struct, frozen=True):
+    """Which sold seats are given back."""
+
+    seats: SeatIds
 
 
 class NewMessage(Struct, frozen=True):
@@ -44,6 +79,18 @@ def checked(name: str, value: str, rule: Any) -> str:
         return str(msgspec.convert(value, rule))
     except msgspec.ValidationError as error:
         raise Refused(Code.BAD_MESSAGE, f"{name}: {error}") from None
+
+
+def idempotency_key(handler: Handler) -> str | None:
+    """The caller's ``Idempotency-Key``.
+
+    Raises:
+        Refused: it is none (422).
+    """
+    key = handler.request.headers.get("Idempotency-Key")
+    if key is not None and not IDEMPOTENCY_KEY.fullmatch(key):
+        raise Refused(Code.BAD_MESSAGE, "Idempotency-Key: must be 1 to 128 visible ASCII characters")
+    return key
 
 
 class ApiHandler(Handler):
@@ -97,11 +144,99 @@ class Stats(ApiHandler):
 
     async def get(self, event_id: str) -> None:
         """The event's figures, connections over all servers."""
-        event = await self.services.events.get(checked("event id", event_id, EventId))
-        if event is None:
-            raise HTTPError(404, "there is no such event")
-        connections = await self.services.presence.count(event.id)
-        self.answer(EventStats(available=event.seat_count or None, connections=connections))
+        event_id = checked("event id", event_id, EventId)
+        figures, connections = await asyncio.gather(
+            self.services.waiting_rooms.figures(event_id), self.services.presence.count(event_id)
+        )
+        self.answer(
+            EventStats(
+                waiting=figures.total,
+                admitted=figures.admitted,
+                held=figures.held,
+                sold=figures.sold,
+                available=figures.available,
+                connections=connections,
+                paused=figures.paused,
+            )
+        )
+
+
+class Queue(ApiHandler):
+    """``/api/events/<id>/queue``"""
+
+    async def post(self, event_id: str) -> None:
+        """Pause admission, or resume it."""
+        event_id = checked("event id", event_id, EventId)
+        paused = self.body(PauseOrder).paused
+        await self.services.waiting_rooms.pause(event_id, paused)
+        self.answer({"eventId": event_id, "paused": paused})
+
+
+class InQueue(ApiHandler):
+    """``/api/events/<id>/queue/<userId>``"""
+
+    async def post(self, event_id: str, user_id: str) -> None:
+        """Let one user in before the others, or take one out."""
+        event_id, user_id = checked("event id", event_id, EventId), checked("user id", user_id, UserId)
+        action = self.body(QueueOrder).action
+        rooms = self.services.waiting_rooms
+        if action == "admit":
+            verdict = await rooms.admit(event_id, user_id)
+        else:
+            verdict = "ok" if await rooms.leave(event_id, Who(user_id), "removed") else "none"
+        if verdict == "none":
+            raise HTTPError(404, "this user has no place in the line")
+        if verdict == "full":
+            raise HTTPError(409, "as many are in as the event has room for")
+        self.answer({"eventId": event_id, "userId": user_id, "action": action})
+
+
+class Holds(ApiHandler):
+    """``/api/events/<id>/holds/<userId>``"""
+
+    async def post(self, event_id: str, user_id: str) -> None:
+        """Lengthen a user's hold, or end it."""
+        event_id, user_id = checked("event id", event_id, EventId), checked("user id", user_id, UserId)
+        action = self.body(HoldOrder).action
+        who = Who(user_id)
+        if action == "release":
+            holding = await self.services.seats.release(event_id, who)
+        else:
+            try:
+                holding = await self.services.seats.extend(event_id, who)
+            except Refused as refused:
+                if refused.code is not Code.NOT_FOUND or await self._is_gone(event_id):
+                    raise
+                holding = None
+        if holding is None:
+            raise HTTPError(409, "this user holds no seats there")
+        self.answer({"held": holding.seats, "holdExpiresAt": holding.expires_at})
+
+    async def _is_gone(self, event_id: str) -> bool:
+        return await self.services.events.get(event_id) is None
+
+
+class Bookings(ApiHandler):
+    """``/api/events/<id>/bookings``"""
+
+    async def post(self, event_id: str) -> None:
+        """Turn a user's held seats into sold ones (201)."""
+        event_id, order = checked("event id", event_id, EventId), self.body(BookingOrder)
+        booking = await self.services.seats.book(
+            event_id, str(order.user_id), order.seats, idempotency_key(self) or ""
+        )
+        answer = {
+            "bookingId": booking.booking_id,
+            "seats": booking.seats,
+            "replicated": booking.replicated,
+        }
+        self.answer(answer, 201)
+
+    async def delete(self, event_id: str) -> None:
+        """Make sold seats available again."""
+        event_id, order = checked("event id", event_id, EventId), self.body(RefundOrder)
+        await self.services.seats.refund(event_id, order.seats)
+        self.answer({"seats": order.seats})
 
 
 class Messages(ApiHandler):
@@ -119,12 +254,8 @@ class Messages(ApiHandler):
 
     def _request_id(self) -> str:
         """The caller's key, kept apart from the keys that users publish with."""
-        key = self.request.headers.get("Idempotency-Key")
-        if key is None:
-            return f"r:{secrets.token_hex(8)}"
-        if not IDEMPOTENCY_KEY.fullmatch(key):
-            raise Refused(Code.BAD_MESSAGE, "Idempotency-Key: must be 1 to 128 visible ASCII characters")
-        return f"a:{key}"
+        key = idempotency_key(self)
+        return f"r:{secrets.token_hex(8)}" if key is None else f"a:{key}"
 
 
 class OneUser(ApiHandler):
@@ -135,7 +266,24 @@ class OneUser(ApiHandler):
         user = await self.services.manager.user(checked("user id", user_id, UserId))
         if user is None:
             raise HTTPError(404, "nothing is known of this user")
-        self.answer(user)
+        state = None
+        if user.session is not None:
+            state = user.session.state(await self._held(user.user_id, user.session))
+        self.answer({"userId": user.user_id, "session": state, "connections": user.connections})
+
+    async def _held(self, user_id: str, session: Session) -> list[str]:
+        """What the user holds, where its session says that it may."""
+        named = [session.seat_event_id] if session.seat_event_id in session.holds else []
+        for event_id in (*named, *sorted(session.holds)):
+            try:
+                holding = await self.services.seats.mine(event_id, Who(user_id))
+            except Unavailable:
+                raise
+            except Refused:
+                continue
+            if holding.seats:
+                return holding.seats
+        return []
 
 
 class Disconnect(ApiHandler):
@@ -193,6 +341,10 @@ ROUTES = [
     (r"/api/events", EventList),
     (r"/api/events/([^/]+)", OneEvent),
     (r"/api/events/([^/]+)/stats", Stats),
+    (r"/api/events/([^/]+)/queue", Queue),
+    (r"/api/events/([^/]+)/queue/([^/]+)", InQueue),
+    (r"/api/events/([^/]+)/holds/([^/]+)", Holds),
+    (r"/api/events/([^/]+)/bookings", Bookings),
     (r"/api/rooms/([^/]+)/messages", Messages),
     (r"/api/users/([^/]+)", OneUser),
     (r"/api/users/([^/]+)/disconnect", Disconnect),

@@ -25,6 +25,12 @@ STATUS_OF = {
     Code.TOKEN_REVOKED: 401,
     Code.FORBIDDEN: 403,
     Code.NOT_FOUND: 404,
+    Code.SEAT_UNAVAILABLE: 409,
+    Code.HOLD_LIMIT: 409,
+    Code.NOT_OPEN: 409,
+    Code.NOT_ADMITTED: 409,
+    Code.UNKNOWN_SEAT: 422,
+    Code.TOO_MANY_SEATS: 422,
     Code.RATE_LIMITED: 429,
     Code.UNAVAILABLE: 503,
 }
@@ -34,6 +40,7 @@ CODE_OF = {
     403: "forbidden",
     404: "not_found",
     405: "method_not_allowed",
+    409: "conflict",
     413: "too_large",
 }
 

@@ -2,16 +2,17 @@
 
 import asyncio
 import secrets
-from collections.abc import Awaitable, Callable, Set
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 from msgspec import UNSET, UnsetType
 
 from session.config import Config
 from session.connection import Connection
+from session.entering import check_room_limit, enter, joined, position, recovery
 from session.entrance import Entrance, fence
-from session.hub import Hub, Room
-from session.listener import Admission, Entered, Listener
+from session.hub import Hub
+from session.listener import Listener
 from session.manager import Gone, SessionManager
 from session.metrics import Metrics
 from session.presence import Presence
@@ -34,11 +35,10 @@ from session.protocol import (
     RoomJoined,
     RoomLeft,
     SessionUpdated,
-    Since,
     UpdateSession,
 )
-from session.recovery import Position
 from session.rooms import Rooms
+from session.sale import Replaced
 from session.store import Store
 
 Handler = Callable[[Connection, Any, CommandId | UnsetType], Awaitable[None]]
@@ -73,6 +73,10 @@ class Commands:
             UpdateSession: self._update_session,
         }
 
+    def add(self, table: Mapping[type, Handler]) -> None:
+        """Take in the commands of another part; each has one place."""
+        self._table |= table
+
     async def run(self, connection: Connection, command: AnyCommand) -> None:
         """Run one command and send its answer."""
         name = command.__struct_config__.tag
@@ -83,7 +87,9 @@ class Commands:
         except Refused as refused:
             self._metrics.commands.labels(name, refused.code.value).inc()
             connection.send(refused.event(command_id))
-        except Gone:
+        except (Gone, Replaced) as gone:
+            if isinstance(gone, Replaced):
+                self._entrance.removed(connection, Gone(0))
             self._metrics.commands.labels(name, "gone").inc()
         else:
             self._metrics.commands.labels(name, "ok").inc()
@@ -97,9 +103,9 @@ class Commands:
         name = f"event:{event_id}"
         # by resume it may have come into several
         leaves = {room for room in connection.rooms if room.startswith("event:")} - {name}
-        self._check_room_limit(connection, name, leaves)
+        check_room_limit(connection, name, self._config.max_rooms, leaves)
         admission, *_ = await asyncio.gather(
-            self._listener.admit(name, _position(command.since)),
+            self._listener.admit(name, position(command.since)),
             self._presence.learn(event_id),
             self._entrance.attached(
                 connection,
@@ -111,8 +117,8 @@ class Commands:
         for room in leaves & connection.rooms.keys():
             connection.rooms[room].leave(connection)
         connection.event_id = event_id
-        entered = self._enter(connection, name, admission, command.since)
-        recovered = _recovery(entered, command.since)
+        entered = enter(self._listener, connection, name, admission, command.since)
+        recovered = recovery(entered, command.since)
         connection.send(
             EventJoined(
                 id=cid,
@@ -130,7 +136,7 @@ class Commands:
         self, connection: Connection, command: LeaveEvent, cid: CommandId | UnsetType
     ) -> None:
         event_id = str(command.event_id)
-        room = self._joined(connection, f"event:{event_id}")
+        room = joined(connection, f"event:{event_id}")
         await self._entrance.attached(
             connection,
             lambda: self._manager.clear(connection.user_id, "event_id", event_id, by=fence(connection)),
@@ -145,17 +151,17 @@ class Commands:
         self._check_free(name)
         if connection.identity is None or not connection.identity.may_join(name):
             raise Refused(Code.FORBIDDEN, f"the token does not open {name}")
-        self._check_room_limit(connection, name)
+        check_room_limit(connection, name, self._config.max_rooms)
         admission, _ = await asyncio.gather(
-            self._listener.admit(name, _position(command.since)),
+            self._listener.admit(name, position(command.since)),
             self._entrance.attached(
                 connection,
                 lambda: self._manager.update(connection.user_id, {}, join=[name], by=fence(connection)),
             ),
         )
         connection.free_rooms.add(name)
-        entered = self._enter(connection, name, admission, command.since)
-        recovered = _recovery(entered, command.since)
+        entered = enter(self._listener, connection, name, admission, command.since)
+        recovered = recovery(entered, command.since)
         connection.send(
             RoomJoined(
                 id=cid,
@@ -172,7 +178,7 @@ class Commands:
     ) -> None:
         name = command.room
         self._check_free(name)
-        room = self._joined(connection, name)
+        room = joined(connection, name)
         await self._entrance.attached(
             connection,
             lambda: self._manager.update(connection.user_id, {}, leave=[name], by=fence(connection)),
@@ -181,31 +187,11 @@ class Commands:
         connection.free_rooms.discard(name)
         connection.send(RoomLeft(id=cid, room=name))
 
-    def _enter(self, connection: Connection, name: str, admission: Admission, since: Since | None) -> Entered:
-        """Come in; who is in already and names no position stays where it is."""
-        room = connection.rooms.get(name)
-        if room is not None and since is None:
-            return Entered(*room.position_of(connection), recovered=False, missed=0)
-        return self._listener.enter(connection, admission)
-
-    @staticmethod
-    def _joined(connection: Connection, name: str) -> Room:
-        room = connection.rooms.get(name)
-        if room is None:
-            raise Refused(Code.NOT_JOINED, f"{name} is not joined on this connection")
-        return room
-
     @staticmethod
     def _check_free(name: str) -> None:
         namespace = name.partition(":")[0]
         if namespace in OWN_COMMANDS:
             raise Refused(Code.FORBIDDEN, f"{namespace}: rooms are joined by {OWN_COMMANDS[namespace]}")
-
-    def _check_room_limit(self, connection: Connection, name: str, leaves: Set[str] = frozenset()) -> None:
-        # the user's own room does not count, and neither does one that is left for the new one
-        joined = connection.rooms.keys() - {f"user:{connection.user_id}"} - leaves
-        if name not in joined and len(joined) >= self._config.max_rooms:
-            raise Refused(Code.TOO_MANY_ROOMS, f"a connection has at most {self._config.max_rooms} rooms")
 
     # --- messages, session, the rest ---
 
@@ -236,12 +222,3 @@ class Commands:
 
     async def _auth(self, connection: Connection, command: Auth, cid: CommandId | UnsetType) -> None:
         await self._entrance.renew(connection, command.token, cid)
-
-
-def _position(since: Since | None) -> Position | None:
-    return None if since is None else Position(since.epoch, since.offset)
-
-
-def _recovery(entered: Entered, since: Since | None) -> tuple[bool | UnsetType, int | UnsetType]:
-    """What a join's answer says of recovery: nothing, where no position was given."""
-    return (UNSET, UNSET) if since is None else (entered.recovered, entered.missed)

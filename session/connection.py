@@ -66,8 +66,10 @@ class Connection:
         "identity",
         "ping_at",
         "pong_at",
+        "queue_event_id",
         "renew_at",
         "rooms",
+        "seat_event_id",
         "socket_id",
     )  # fmt: skip
 
@@ -92,8 +94,10 @@ class Connection:
         """The order of this connection among its user's, which is the store's time of its coming, in ms."""
         self.rooms: dict[str, Room] = {}
         self.event_id: str | None = None
+        self.queue_event_id: str | None = None
+        self.seat_event_id: str | None = None
         self.free_rooms: set[str] = set()
-        """Rooms joined by join-room: with the event, what is written back if the store loses the session."""
+        """Rooms joined by join-room; with the three ids, what is written back if the store loses it all."""
         self.active = False
         self.busy = False
         """Whether a command runs; no frame is read meanwhile, not even a pong."""

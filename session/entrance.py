@@ -8,18 +8,31 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping
+from dataclasses import replace
 from typing import TypeVar
 
 from msgspec import UNSET, UnsetType
 
 from session import keys
+from session.boards import Boards
 from session.config import Config
 from session.connection import Connection
 from session.hub import Hub, State
 from session.janitor import Janitor, plan_renewal
 from session.leases import Leases
-from session.listener import Admission, Listener
-from session.manager import Attached, Fence, Forgotten, Gone, SessionManager, new_socket_id
+from session.listener import Admission, Listener, Start
+from session.lobby import Lobby
+from session.manager import (
+    LINE,
+    SEATS,
+    Attached,
+    Fence,
+    Forgotten,
+    Gone,
+    Session,
+    SessionManager,
+    new_socket_id,
+)
 from session.metrics import Metrics
 from session.protocol import (
     Authenticated,
@@ -28,19 +41,25 @@ from session.protocol import (
     CommandId,
     Connected,
     Refused,
+    RestoredQueue,
     RestoredRoom,
+    RestoredSeats,
     RoomPosition,
+    SeatsHeld,
     SessionRestored,
     Since,
 )
 from session.recovery import Position
+from session.sale import Replaced
+from session.seats import NOTHING, Holding
 from session.store import Store, Unavailable
 from session.tokens import Identity, Verifier
+from session.waiting_room import Place
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
 
-EVENT_PREFIX = "event:"
+EVENT_PREFIX, QUEUE_PREFIX, SEATS_PREFIX = "event:", "queue:", "seats:"
 
 
 class Entrance:
@@ -48,7 +67,7 @@ class Entrance:
 
     def __init__(
         self, *, config: Config, metrics: Metrics, store: Store, verifier: Verifier, manager: SessionManager,
-        hub: Hub, listener: Listener, leases: Leases, janitor: Janitor,
+        hub: Hub, listener: Listener, leases: Leases, janitor: Janitor, lobby: Lobby, boards: Boards,
     ) -> None:  # fmt: skip
         self._config = config
         self._metrics = metrics
@@ -59,6 +78,8 @@ class Entrance:
         self._listener = listener
         self._leases = leases
         self._janitor = janitor
+        self._lobby = lobby
+        self._boards = boards
 
     # --- the token ---
 
@@ -83,9 +104,11 @@ class Entrance:
         if attached is None:
             return
         try:
-            await self._restore(connection, attached, resume, command_id)
+            await self._restore(connection, attached, resume, replaces, command_id)
         except Unavailable as error:
             self.turn_away(connection, error)
+        except Replaced:
+            self.removed(connection, Gone(0))
         else:
             self._metrics.restore_seconds.observe(time.monotonic() - started)
 
@@ -142,7 +165,7 @@ class Entrance:
         if not connection.is_open:
             self._janitor.detach_later(identity.user_id, socket_id)
             return None
-        self._listener.begin(room, attached.user_room, attached.chain)
+        self._listener.begin(room, Start(attached.user_room, attached.chain))
         if room.state is State.REPAIRING:
             self._listener.repair(room, "attach")
         connection.socket_id = socket_id
@@ -183,7 +206,7 @@ class Entrance:
             self._janitor.detach_later(user_id, connection.socket_id)
             return
         before, connection.attached_at = connection.attached_at, attached.order
-        if before != attached.order and (connection.event_id or connection.free_rooms):
+        if before != attached.order:
             try:
                 await self._write_back(connection)
             except Unavailable:
@@ -193,11 +216,20 @@ class Entrance:
 
     async def _write_back(self, connection: Connection) -> None:
         """Tell the store what this server knows of a session that it has lost; what is there stands."""
-        defaults = {"event_id": connection.event_id} if connection.event_id else {}
+        user_id, by = connection.user_id, fence(connection)
+        ids = {
+            "event_id": connection.event_id,
+            "queue_event_id": connection.queue_event_id,
+            "seat_event_id": connection.seat_event_id,
+        }
+        known = {name: value for name, value in ids.items() if value}
         try:
-            await self._manager.update(
-                connection.user_id, {}, defaults=defaults, join=connection.free_rooms, by=fence(connection)
-            )
+            if known or connection.free_rooms:
+                await self._manager.update(user_id, {}, defaults=known, join=connection.free_rooms, by=by)
+            for event_id in self._lobby.of(user_id):
+                await self._manager.name(user_id, LINE, event_id, by=by)
+            for event_id in self._boards.of(user_id):
+                await self._manager.name(user_id, SEATS, event_id, by=by)
         except Gone as gone:
             self.removed(connection, gone)
         except Forgotten:
@@ -241,6 +273,7 @@ class Entrance:
         connection: Connection,
         attached: Attached,
         resume: Mapping[str, Since] | None,
+        replaces: str,
         command_id: CommandId | UnsetType,
     ) -> None:
         mine = f"user:{connection.user_id}"
@@ -255,34 +288,132 @@ class Entrance:
         wanted = {mine: wanted.pop(mine, None)} | wanted
         refused = self._refusals(connection, wanted)
         names = [name for name in wanted if name not in refused]
-        admissions = await asyncio.gather(*(self._listener.admit(name, wanted[name]) for name in names))
+        admissions, places, holdings = await asyncio.gather(
+            asyncio.gather(*(self._admit(name, wanted[name]) for name in names)),
+            self._places(connection, attached.session.lines, names, replaces),
+            self._holdings(connection, attached.session, names, replaces),
+        )
         # one tick for all rooms: verdicts, answer, and nothing of a room before it
-        rooms = [self._rejoin(connection, admission, position) for admission in admissions]
+        let_in: list[Admission] = []
+        for name, admission in zip(names, admissions, strict=True):
+            why = _closed(name, places, holdings) or ("" if isinstance(admission, Admission) else admission)
+            if why:
+                refused[name] = why
+            elif isinstance(admission, Admission):
+                let_in.append(admission)
+        entered = [self._rejoin(connection, admission, position) for admission in let_in]
+        rooms = [restored for restored, _ in entered]
         rooms += [RestoredRoom(room=name, error=why) for name, why in refused.items()]
         self._metrics.restores.labels("refused").inc(len(refused))
-        connection.send(SessionRestored(session=attached.session.state, rooms=rooms))
+        self._tell_restored(connection, attached.session, rooms, places, holdings)
+        connection.write(b"".join(first for _, first in entered))
 
-    def _rejoin(self, connection: Connection, admission: Admission, told: Position) -> RestoredRoom:
-        """Bring a room back; ``told`` is where `connected` said that the user's own room is."""
+    async def _admit(self, name: str, since: Position | None) -> Admission | str:
+        """How a connection can come into a room, or why not.
+
+        Raises:
+            Unavailable: the store did not answer in time.
+        """
+        try:
+            return await self._listener.admit(name, since)
+        except Unavailable:
+            raise
+        except Refused as refused:
+            return refused.code.value
+
+    async def _places(
+        self, connection: Connection, lines: Iterable[str], names: Iterable[str], replaces: str
+    ) -> dict[str, Place | None]:
+        """Where the user stands in each line that its session or its client names."""
+        events = {*lines, *_events(names, QUEUE_PREFIX)}
+        found = await asyncio.gather(*(self._lobby.arrive(connection, event, replaces) for event in events))
+        return dict(zip(events, found, strict=True))
+
+    async def _holdings(
+        self, connection: Connection, session: Session, names: Iterable[str], replaces: str
+    ) -> dict[str, Holding | None]:
+        """What the user holds in each event that its session or its client names; None where there is
+        none such."""
+        events = {*session.holds, *_events(names, SEATS_PREFIX)}
+
+        async def holding(event_id: str) -> Holding | None:
+            try:
+                return await self._boards.mine(connection, event_id, replaces)
+            except Unavailable:
+                raise
+            except Refused:
+                return None
+
+        return dict(zip(events, await asyncio.gather(*map(holding, events)), strict=True))
+
+    def _tell_restored(
+        self,
+        connection: Connection,
+        session: Session,
+        rooms: list[RestoredRoom],
+        places: Mapping[str, Place | None],
+        holdings: Mapping[str, Holding | None],
+    ) -> None:
+        """One place and one holding stand in `session-restored`; who has more is told of the others."""
+        standing = {event: place for event, place in places.items() if place is not None}
+        holding = {event: held for event, held in holdings.items() if held is not None and held.seats}
+        line = _first(session.queue_event_id, standing)
+        seats = _first(session.seat_event_id, holding)
+        if session.queue_event_id in standing:
+            connection.queue_event_id = session.queue_event_id
+        else:
+            session = replace(session, queue_event_id=None)
+        connection.seat_event_id = session.seat_event_id
+        held = holding[seats] if seats is not None else NOTHING
+        connection.send(
+            SessionRestored(
+                session=session.state(held.seats),
+                rooms=rooms,
+                queue=None
+                if line is None
+                else RestoredQueue(
+                    event_id=line, **self._lobby.standing(connection.user_id, line, standing[line])
+                ),
+                seats=None
+                if seats is None
+                else RestoredSeats(event_id=seats, held=held.seats, hold_expires_at=held.expires_at),
+            )
+        )
+        for event_id, place in standing.items():
+            if event_id != line:
+                self._lobby.tell(connection, event_id, place)
+        for event_id, other in holding.items():
+            if event_id != seats:
+                connection.send(
+                    SeatsHeld(event_id=event_id, held=other.seats, hold_expires_at=other.expires_at)
+                )
+
+    def _rejoin(
+        self, connection: Connection, admission: Admission, told: Position
+    ) -> tuple[RestoredRoom, bytes]:
+        """Bring a room back, with the frame that is to be sent first in it; ``told`` is where `connected`
+        said that the user's own room is."""
         name = admission.room.name
         if name.startswith("user:") and admission.since is None:
             # what came since `connected` follows, though nothing of the past was recovered
             self._listener.enter(connection, Admission(admission.room, told, None))
-            return RestoredRoom(room=name, epoch=told.epoch, offset=told.offset, recovered=False, missed=0)
+            own = RestoredRoom(room=name, epoch=told.epoch, offset=told.offset, recovered=False, missed=0)
+            return own, b""
         entered = self._listener.enter(connection, admission)
         self._metrics.restores.labels("recovered" if entered.recovered else "reset").inc()
         if name.startswith(EVENT_PREFIX):
             connection.event_id = name.removeprefix(EVENT_PREFIX)
             admission.room.tell_count_again()
-        elif not name.startswith("user:"):
+        elif not name.startswith(("user:", QUEUE_PREFIX, SEATS_PREFIX)):
             connection.free_rooms.add(name)
-        return RestoredRoom(
+        restored = RestoredRoom(
             room=name,
             epoch=entered.epoch,
             offset=entered.offset,
             recovered=entered.recovered,
             missed=entered.missed,
         )
+        return restored, entered.first
 
     def _greet(
         self, connection: Connection, room: str, position: Position, command_id: CommandId | UnsetType
@@ -324,6 +455,24 @@ class Entrance:
             else:
                 taken += 1
         return refused
+
+
+def _events(names: Iterable[str], prefix: str) -> Iterable[str]:
+    return (name.removeprefix(prefix) for name in names if name.startswith(prefix))
+
+
+def _closed(name: str, places: Mapping[str, Place | None], holdings: Mapping[str, Holding | None]) -> str:
+    """Why a room of an event is closed to the user: no place in that line, or there is no such event."""
+    if name.startswith(QUEUE_PREFIX) and places[name.removeprefix(QUEUE_PREFIX)] is None:
+        return Code.FORBIDDEN.value
+    if name.startswith(SEATS_PREFIX) and holdings[name.removeprefix(SEATS_PREFIX)] is None:
+        return Code.NOT_FOUND.value
+    return ""
+
+
+def _first(named: str | None, found: Mapping[str, T]) -> str | None:
+    """The event that the session names, if there is anything, else any in which there is."""
+    return named if named in found else min(found, default=None)
 
 
 def fence(connection: Connection) -> Fence:

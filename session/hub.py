@@ -9,14 +9,15 @@ import logging
 import time
 from collections.abc import Callable, Iterable
 from enum import Enum
+from typing import Protocol
 
 from session import keys
 from session.config import Config
 from session.connection import SLOW_READER, Connection
 from session.log import Log
 from session.metrics import Metrics
-from session.protocol import Close, RoomReset, pack
-from session.recovery import Position
+from session.protocol import Close, Event, RoomReset, pack
+from session.recovery import Position, Verdict
 
 log = logging.getLogger(__name__)
 
@@ -33,13 +34,26 @@ class State(Enum):
     REPAIRING = "repairing"
 
 
+class Follower(Protocol):
+    """Who keeps account of a room on this server, beside its readers."""
+
+    def took(self, offset: int, private: bytes) -> None:
+        """The room has gone on to ``offset``; ``private`` is what that entry tells servers only."""
+
+    def restarted(self) -> None:
+        """The room has begun anew at its head: what came before is not known to be true."""
+
+    def first_frame(self) -> tuple[int, bytes] | None:
+        """The state that a reader without a past begins with, and the offset that it is of."""
+
+
 class Room:
     """A room that somebody here reads, or did until a moment ago."""
 
     __slots__ = (
         "_metrics", "again", "behind", "channel", "clean", "counts", "counts_at", "counts_heard", "current",
-        "head_before", "idle_since", "lagging", "local_count_told", "log", "name", "opened",
-        "pending", "pumped", "repair", "state", "told_at", "told_count",
+        "follower", "head_before", "idle_since", "lagging", "local_count_told", "log", "name", "opened",
+        "pending", "pinned", "pumped", "repair", "state", "told_at", "told_count",
     )  # fmt: skip
 
     def __init__(self, name: str, config: Config, metrics: Metrics) -> None:
@@ -49,7 +63,10 @@ class Room:
         self.log = Log(config.history_size, config.max_buffer_bytes)
         self.state = State.OPENING
         self.opened: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self.pending: list[tuple[str, int, bytes]] = []
+        self.pending: list[tuple[str, int, bytes, bytes]] = []
+        self.follower: Follower | None = None
+        self.pinned = False
+        """Whether the follower wants the room kept although nobody reads it."""
         self.clean = False
         """Whether the channel has been heard without a cut since before the position was read."""
         self.again = False
@@ -73,6 +90,31 @@ class Room:
 
     def __len__(self) -> int:
         return len(self.current) + len(self.lagging) + len(self.behind)
+
+    @property
+    def is_wanted(self) -> bool:
+        """Whether anybody here reads or follows it."""
+        return self.pinned or len(self) > 0
+
+    # --- what is published ---
+
+    def offer(self, epoch: str, offset: int, frame: bytes, private: bytes) -> Verdict:
+        """Take a publication if it is the next one; say what it is."""
+        verdict = self.log.offer(epoch, offset, frame)
+        if verdict is Verdict.DELIVER and self.follower is not None:
+            self.follower.took(offset, private)
+        return verdict
+
+    def append(self, frame: bytes, private: bytes) -> None:
+        """Take the next publication."""
+        self.log.append(frame)
+        if self.follower is not None:
+            self.follower.took(self.log.hi, private)
+
+    def start(self) -> tuple[int, bytes]:
+        """Where a reader without a past begins, and the frame that it is sent first."""
+        first = self.follower.first_frame() if self.follower is not None else None
+        return first or (self.log.hi, b"")
 
     def members(self) -> Iterable[Connection]:
         """All connections that read this room."""
@@ -174,10 +216,12 @@ class Room:
         self.pump()
         self.log.reset(head, chain)
         self.pumped = head.offset
+        if self.follower is not None:
+            self.follower.restarted()
         if not self.current and not self.lagging:
             return
         self._metrics.resets.inc()
-        frame = pack(RoomReset(room=self.name, epoch=head.epoch, offset=head.offset))
+        frame = pack(RoomReset(room=self.name, epoch=head.epoch, offset=head.offset)) + self.start()[1]
         for connection in (*self.current, *self.lagging):
             connection.write(frame)
             self.current[connection] = None
@@ -209,6 +253,8 @@ class Hub:
         """Bucket -> ids of the users who are connected here."""
         self.rooms: dict[str, Room] = {}
         self.draining = False
+        self.on_user_gone: Callable[[str], None] = lambda user_id: None
+        """Told a user whose last connection here has ended."""
 
     # --- sockets ---
 
@@ -234,6 +280,7 @@ class Hub:
             self.buckets[bucket].discard(connection.user_id)
             if not self.buckets[bucket]:
                 del self.buckets[bucket]
+            self.on_user_gone(connection.user_id)
         self._metrics.connections.set(len(self.connections))
 
     def close_user(self, user_id: str, code: Close, reason: str, only: Callable[[Connection], bool]) -> None:
@@ -257,6 +304,20 @@ class Hub:
                     # one connection's trouble is not the others'
                     log.exception("what was due for a connection failed")
                     connection.cut(Close.TRY_LATER, "failed")
+
+    def tell(self, user_id: str, event: Event, but: str = "") -> None:
+        """Send a personal event to all of a user's connections here, except the socket ``but``."""
+        frame = pack(event)
+        for connection in list(self.users.get(user_id, ())):
+            if connection.socket_id != but:
+                connection.write(frame)
+
+    def leave_room(self, user_id: str, name: str) -> None:
+        """Take all of a user's connections here out of a room."""
+        for connection in self.users.get(user_id, ()):
+            room = connection.rooms.get(name)
+            if room is not None:
+                room.leave(connection)
 
     # --- rooms ---
 

@@ -29,6 +29,7 @@ LATE_SECONDS = DEADLINE_MS / 1000 + 0.5
 MAX_DETACHES = 100_000
 
 Reattach = Callable[[Connection], Awaitable[None]]
+Sweep = Callable[[str], Awaitable[None]]
 
 
 class Janitor:
@@ -44,8 +45,9 @@ class Janitor:
         self._settled.set()
         self._doubted: set[Connection] = set()
         self.reattach: Reattach | None = None
+        self.sweep_lines: Sweep | None = None
+        """Reports those whom a dead instance has left behind in the lines of events."""
         leases.on_swept = self.start_over
-        leases.on_incarnation = self.doubt_all
 
     async def run(self) -> None:
         """Do it until cancelled."""
@@ -182,6 +184,8 @@ class Janitor:
                 for batch in _batches(list(index.items())):
                     await asyncio.gather(*(self._manager.detach(uid, sid, instance) for sid, uid in batch))
                     swept += len(batch)
+        if self.sweep_lines is not None:
+            await self.sweep_lines(instance)
         await self._leases.bury(instance)
         log.info("swept %d connections of %s, which is dead", swept, instance)
 

@@ -7,7 +7,7 @@ reads its own pages here. What may go wrong, and why this holds, stands in ARCHI
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,10 +17,10 @@ from session.connection import Connection
 from session.hub import Hub, Room, State
 from session.metrics import Metrics
 from session.notices import Notices
-from session.protocol import RoomReset, text_frame
+from session.protocol import Refused, RoomReset, text_frame
 from session.recovery import Position, Verdict
 from session.rooms import Lost, Page, Rooms
-from session.store import Store, Unavailable
+from session.store import BUDGET_SECONDS, Store, Unavailable
 
 log = logging.getLogger(__name__)
 
@@ -47,6 +47,20 @@ class Entered:
     offset: int
     recovered: bool
     missed: int
+    first: bytes = b""
+    """The state to begin with, as a frame; to be sent next where nothing was recovered."""
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """Where a room begins, and what makes its follower's state that of exactly there."""
+
+    head: Position
+    chain: dict[str, int]
+    install: Callable[[], None] = lambda: None
+
+
+Opener = Callable[[Room], Awaitable[Start]]
 
 
 class Listener:
@@ -62,6 +76,8 @@ class Listener:
         self._by_channel: dict[str, set[Room]] = {}
         self.bell = Bell(store.open_wire, canary, self, metrics)
         self.notices = Notices(hub)
+        self.openers: dict[str, Opener] = {}
+        """Namespace -> reads where such a room begins; the others begin at their position alone."""
         self.on_bucket: Callable[[str], None] = lambda bucket: None
         """Told the bucket whose channel is heard again."""
         for bucket in keys.BUCKETS:
@@ -91,14 +107,21 @@ class Listener:
 
     async def _open(self, room: Room) -> None:
         try:
-            page = await self._rooms.history(room.name, None)
-        except Unavailable as error:
+            start = await self._read_start(room)
+        except Refused as error:
             self._drop(room)
             room.opened.set_exception(error)
             return
-        self.begin(room, page.head, page.chain)
+        self.begin(room, start)
 
-    def begin(self, room: Room, head: Position, chain: dict[str, int]) -> None:
+    async def _read_start(self, room: Room) -> Start:
+        opener = self.openers.get(room.name.partition(":")[0])
+        if opener is not None:
+            return await opener(room)
+        page = await self._rooms.history(room.name, None)
+        return Start(page.head, page.chain)
+
+    def begin(self, room: Room, start: Start) -> None:
         """Set an opening room to where the store says it is.
 
         If the channel was not yet heard when that was read, what was published in between is found by the
@@ -106,8 +129,11 @@ class Listener:
         """
         if room.state is not State.OPENING:
             return
-        room.log.reset(head, chain)
-        room.pumped = head.offset
+        room.log.reset(start.head, start.chain)
+        room.pumped = start.head.offset
+        start.install()
+        if room.follower is not None:
+            room.follower.restarted()
         room.state = State.REPAIRING
         complete = self._offer_pending(room)
         if room.clean and complete and not room.again:
@@ -132,7 +158,7 @@ class Listener:
         """Forget the rooms that nobody here has read for a while."""
         edge = time.monotonic() - LINGER_SECONDS
         for room in list(self._hub.rooms.values()):
-            if not len(room) and room.idle_since < edge and room.local_count_told <= 0:
+            if not room.is_wanted and room.idle_since < edge and room.local_count_told <= 0:
                 self._drop(room)
 
     # --- what the bell brings ---
@@ -157,14 +183,14 @@ class Listener:
         epoch = epoch_.decode()
         if room is None or epoch in room.log.chain:
             return  # nobody here, or a primary that has been replaced still speaks
-        frame = text_frame(body[int(private) :])
+        told, frame = body[: int(private)], text_frame(body[int(private) :])
         if room.state is not State.LIVE:
-            room.pending.append((epoch, int(offset), frame))
+            room.pending.append((epoch, int(offset), frame, told))
             if len(room.pending) > MAX_PENDING:
                 room.pending.clear()
                 room.again = True
             return
-        verdict = room.log.offer(epoch, int(offset), frame)
+        verdict = room.offer(epoch, int(offset), frame, told)
         if verdict is Verdict.GAP:
             self.repair(room, "gap")
         elif verdict is Verdict.DELIVER:
@@ -206,8 +232,8 @@ class Listener:
                 room.pending.clear()
                 try:
                     async with self._repairs:
-                        read = await self._read_believable(room)
-                except Unavailable:
+                        read = await self._read_on(room)
+                except Refused:
                     room.again = True
                     await asyncio.sleep(pause)
                     pause = min(pause * 2, REPAIR_PAUSE_SECONDS[1])
@@ -221,6 +247,16 @@ class Listener:
             room.state = State.LIVE
         self._hub.changed(room)
 
+    async def _read_on(self, room: Room) -> Page | Start:
+        """What follows the cursor, or where to start anew."""
+        read = await self._read_believable(room)
+        if isinstance(read, Page):
+            return read
+        log.info("room %s is reset: %s", room.name, read.why)
+        if room.name.partition(":")[0] in self.openers:
+            return await self._read_start(room)
+        return Start(read.head, read.chain)
+
     async def _read_believable(self, room: Room) -> Page | Lost:
         """History from the cursor. An answer from an epoch that ours has replaced comes from a stale
         primary: connect anew, and believe it only if the primary found then says the same."""
@@ -230,21 +266,21 @@ class Listener:
             read = await self._rooms.history(room.name, room.log.position)
         return read
 
-    def _take(self, room: Room, read: Page | Lost) -> bool:
+    def _take(self, room: Room, read: Page | Start) -> bool:
         """Take what was read into the log; False where there is more to read."""
-        if isinstance(read, Lost):
-            log.info("room %s is reset: %s", room.name, read.why)
+        if isinstance(read, Start):
+            read.install()
             room.reset(read.head, read.chain)
             return True
-        for _, frame in read.entries:
-            room.log.append(text_frame(frame))
+        for private, frame in read.entries:
+            room.append(text_frame(frame), private)
         room.log.turn(read.head.epoch, read.chain)
         self._hub.changed(room)
         return room.log.hi >= read.head.offset
 
     def _offer_pending(self, room: Room) -> bool:
         """Offer what arrived during a read; False where one of them shows a gap."""
-        verdicts = [room.log.offer(*publication) for publication in room.pending]
+        verdicts = [room.offer(*publication) for publication in room.pending]
         room.pending.clear()
         return Verdict.GAP not in verdicts
 
@@ -257,31 +293,56 @@ class Listener:
             Unavailable: the store did not answer in time.
         """
         room = self.room(name)
+        read: Page | Lost | None
         if room.state is State.OPENING and since is not None:
             _, read = await asyncio.gather(asyncio.shield(room.opened), self._rooms.history(name, since))
-            return Admission(room, since, read)
-        await asyncio.shield(room.opened)
-        if since is None or room.log.covers(since):
-            return Admission(room, since, None)
-        return Admission(room, since, await self._rooms.history(name, since))
+        else:
+            await asyncio.shield(room.opened)
+            covered = since is None or room.log.covers(since)
+            read = None if covered else await self._rooms.history(name, since)
+        if since is not None and room.follower is not None and isinstance(read, Page):
+            await self._reach(room, since.offset)
+        return Admission(room, since, read)
 
-    def enter(self, connection: Connection, admission: Admission) -> Entered:
-        """Make a connection a member. Nothing of the room is sent in this tick, so that the answer, sent
-        in the same tick, precedes it. A connection that has ended meanwhile enters nothing."""
+    async def _reach(self, room: Room, offset: int) -> None:
+        """Wait until this server's log has come so far: the state that its follower has is of the log's head.
+
+        Raises:
+            Unavailable: it does not come so far in time.
+        """
+        try:
+            async with asyncio.timeout(BUDGET_SECONDS):
+                while room.log.hi < offset:
+                    self.repair(room, "join")
+                    await asyncio.shield(room.repair or asyncio.sleep(0))
+        except TimeoutError:
+            raise Unavailable("none") from None
+
+    def enter(self, connection: Connection, admission: Admission, *, anew: bool = False) -> Entered:
+        """Make a connection a member; ``anew`` one that is, which begins at the head then.
+
+        Nothing of the room is sent in this tick, so that the answer, sent in the same tick, precedes it. A
+        connection that has ended meanwhile enters nothing.
+        """
         room, since, read = admission.room, admission.since, admission.read
         if not connection.is_open:
             return Entered(room.log.epoch, room.log.hi, recovered=False, missed=0)
         room.leave(connection)
         room.pump()
         head = room.log.position
+        if anew:
+            room.enter(connection, head.offset)
+            return Entered(*head, recovered=False, missed=0)
         if since is not None and room.log.covers(since):
             room.enter(connection, since.offset)
             return Entered(*head, recovered=True, missed=head.offset - since.offset)
         if since is None or isinstance(read, Lost):
-            room.enter(connection, head.offset)
-            return Entered(*head, recovered=False, missed=0)
+            offset, first = room.start()
+            room.enter(connection, offset)
+            return Entered(head.epoch, offset, recovered=False, missed=0, first=first)
         # read from the store; if the ring still covered it a moment ago, its own pages are judged there
-        head = max(head, read.head, key=lambda p: p.offset) if read is not None else head
+        if read is not None and room.follower is None:
+            head = max(head, read.head, key=lambda p: p.offset)
         page = read if isinstance(read, Page) else None
         room.enter_behind(connection, since, self._spawn(self._replay(room, connection, since, page)))
         return Entered(*head, recovered=True, missed=head.offset - since.offset)
@@ -307,7 +368,9 @@ class Listener:
                 self._metrics.resets.inc()
                 room.pump()
                 connection.send(RoomReset(room=room.name, epoch=room.log.epoch, offset=room.log.hi))
-                room.leave_behind(connection, room.log.hi)
+                offset, first = room.start()
+                connection.write(first)
+                room.leave_behind(connection, offset)
                 return
             at = await self._write_page(room, connection, at, read)
             if at.offset >= room.log.hi and not room.log.covers(at):

@@ -25,6 +25,10 @@ RENEW_SECONDS = CONNECTED_EXTRA_SECONDS
 
 FIELDS = {"event_id": "ev", "queue_event_id": "qe", "seat_event_id": "se"}
 """Names of a session's fields in the store: short, because every user has them."""
+MOST_NAMES = 16
+"""Events in whose lines a user may stand at a time, and events in which it may hold seats."""
+LINE, SEATS = "w", "h"
+"""What a session names an event for: a place in its line, or seats held there."""
 
 
 class Membership(Protocol):
@@ -61,15 +65,18 @@ class Session:
     rooms: Sequence[str] = ()
     sockets: Sequence[Socket] = ()
     kicked_at: int = 0
+    lines: frozenset[str] = frozenset()
+    """Events in whose line the user may have a place, and where else to look for it nobody knows."""
+    holds: frozenset[str] = frozenset()
+    """Events in which the user may hold seats."""
 
-    @property
-    def state(self) -> SessionState:
+    def state(self, selected_seats: Sequence[str] = ()) -> SessionState:
         """What clients and the back end see of it."""
         return SessionState(
             event_id=self.event_id,
             queue_event_id=self.queue_event_id,
             seat_event_id=self.seat_event_id,
-            selected_seats=[],
+            selected_seats=list(selected_seats),
             last_activity=self.last_activity,
             data=dict(self.data),
         )
@@ -77,15 +84,16 @@ class Session:
     @property
     def rooms_to_rejoin(self) -> list[str]:
         """The rooms that a connection without ``resume`` gets back."""
-        event = [f"event:{self.event_id}"] if self.event_id else []
-        return event + sorted(self.rooms)
+        ids = {"event": self.event_id, "queue": self.queue_event_id, "seats": self.seat_event_id}
+        return [f"{namespace}:{ident}" for namespace, ident in ids.items() if ident] + sorted(self.rooms)
 
 
-class User(Struct, rename="camel", frozen=True):
+@dataclass(frozen=True, slots=True)
+class User:
     """What is known of a user over all servers."""
 
     user_id: str
-    session: SessionState | None
+    session: Session | None
     connections: list[Socket]
 
 
@@ -259,6 +267,42 @@ class SessionManager:
         """
         await self._change(user_id, ["seen", "", "", "clear", FIELDS[name], value], by)
 
+    async def name(self, user_id: str, kind: str, event_id: str, *, by: Fence | None = None) -> list[str]:
+        """Name an event in which the user is about to have a place, or to hold seats.
+
+        Returns the events that are named already where there are too many of them, else nothing.
+
+        Raises:
+            Gone, Forgotten: the connection ``by`` is not attached any more.
+        """
+        k = keys.user(user_id)
+        args = [*self._fence(by), MOST_NAMES, f"{kind}:{event_id}"]
+        answer = await self._store.script("session_name", [k.session, k.data, k.rooms], args)
+        _raise_fenced(answer)
+        return [name.decode() for name in answer[1:]]
+
+    async def unname(self, user_id: str, kind: str, event_id: str, *, by: Fence | None = None) -> None:
+        """Take back a name that leads to nothing (any more), and the session's id of that event.
+
+        Raises:
+            Gone, Forgotten: the connection ``by`` is not attached any more.
+        """
+        changes: list[Arg] = ["clear", f"{kind}:{event_id}", ""]
+        if kind == LINE:
+            changes += ["clear", FIELDS["queue_event_id"], event_id]
+        await self._change(user_id, changes, by)
+
+    async def tell_line(self, user_id: str, event_id: str, *, by: Fence | None = None) -> None:
+        """The user has got a place: its session says so, and so do its other servers learn.
+
+        Raises:
+            Gone, Forgotten: the connection ``by`` is not attached any more.
+        """
+        k = keys.user(user_id)
+        changes: list[Arg] = ["seen", "", "", "set", FIELDS["queue_event_id"], event_id]
+        changes += ["tell", f"q {user_id} {event_id}", f"{k.channel} {self._servers.instance}"]
+        await self._change(user_id, changes, by)
+
     async def renew(self, user_id: str, *, active: bool, by: Fence) -> None:
         """Lengthen the life of a connected user's keys; an ``active`` one's last activity is now.
 
@@ -308,7 +352,7 @@ class SessionManager:
         sockets = self._living(session)
         if not session.exists and not sockets:
             return None
-        return User(user_id, session.state if session.exists else None, sockets)
+        return User(user_id, session if session.exists else None, sockets)
 
     async def disconnect(self, user_id: str) -> int:
         """Close all of a user's connections, on every server, with 3003. Returns how many there were."""
@@ -328,7 +372,7 @@ class SessionManager:
     async def _change(self, user_id: str, changes: list[Arg], by: Fence | None) -> None:
         k = keys.user(user_id)
         args = [*self._fence(by), self._most_rooms, *changes]
-        answer = await self._store.script("session_update", [k.session, k.data, k.rooms], args)
+        answer = await self._store.script("session_update", [k.session, k.data, k.rooms, k.counter], args)
         _raise_fenced(answer)
         if answer == [b"full"]:
             raise Refused(Code.TOO_MANY_ROOMS, f"a session has at most {self._most_rooms} rooms")
@@ -346,6 +390,10 @@ def _raise_fenced(answer: list[Any]) -> None:
 
 def _data(flat: Sequence[bytes]) -> dict[str, Raw]:
     return {_key.decode(flat[i]): Raw(flat[i + 1]) for i in range(0, len(flat), 2)}
+
+
+def _named(fields: Mapping[str, str], kind: str) -> frozenset[str]:
+    return frozenset(name[2:] for name in fields if name.startswith(f"{kind}:"))
 
 
 def _session(flat: Sequence[bytes], data: Sequence[bytes], rooms: Sequence[bytes]) -> Session:
@@ -366,4 +414,6 @@ def _session(flat: Sequence[bytes], data: Sequence[bytes], rooms: Sequence[bytes
         rooms=[room.decode() for room in rooms],
         sockets=sockets,
         kicked_at=int(fields.get("k", 0)),
+        lines=_named(fields, LINE),
+        holds=_named(fields, SEATS),
     )

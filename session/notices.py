@@ -8,6 +8,9 @@ from collections.abc import Callable
 
 from session.hub import Hub
 from session.protocol import Close, Code, Refused
+from session.seats import Holding
+
+OnHolding = Callable[[str, str, str, Holding], None]
 
 
 class Notices:
@@ -18,6 +21,10 @@ class Notices:
         self.known: dict[str, int] = {}
         self.on_jump: Callable[[str], None] = lambda bucket: None
         """Told the bucket in which a notice was missed."""
+        self.on_line: Callable[[str, str], None] = lambda user_id, event_id: None
+        """Told a user who has got a place in a line through another server."""
+        self.on_holding: OnHolding = lambda event_id, user_id, by, holding: None
+        """Told what a user holds from now on, and by which socket."""
 
     def count(self, bucket: str, number: int) -> None:
         """A notice has come."""
@@ -28,7 +35,8 @@ class Notices:
             self.known[bucket] = number
 
     def act(self, kind: bytes, text: str) -> None:
-        """Do what a notice says: ``i`` counts, ``x`` replaced, ``d`` removed, ``k`` revoked."""
+        """Do what a notice says: ``i`` counts, ``x`` replaced, ``d`` removed, ``k`` revoked, ``q`` has a
+        place in a line, ``h`` holds seats."""
         if kind == b"i":
             event_id, instance, count = text.split(" ")
             room = self._hub.rooms.get(f"event:{event_id}")
@@ -44,6 +52,13 @@ class Notices:
         elif kind == b"k":
             user_id, mark = text.split(" ")
             self.revoke(user_id, frozenset((mark,)))
+
+        elif kind == b"q":
+            user_id, event_id = text.split(" ")
+            self.on_line(user_id, event_id)
+        elif kind == b"h":
+            event_id, user_id, by, first, until, *seats = text.split(" ")
+            self.on_holding(event_id, user_id, by, Holding(int(first), int(until), [*filter(None, seats)]))
 
     def revoke(self, user_id: str, marks: frozenset[str]) -> None:
         """Close those of a user's connections here whose token is among the revoked."""

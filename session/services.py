@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from session import keys
+from session.boards import Boards
 from session.commands import Commands
 from session.config import Config
 from session.entrance import Entrance
@@ -10,14 +11,20 @@ from session.events import Events
 from session.hub import Hub
 from session.janitor import Janitor
 from session.leases import Leases
+from session.line_commands import LineCommands
 from session.listener import Listener
+from session.lobby import Lobby
 from session.manager import SessionManager
 from session.metrics import Metrics
 from session.presence import Presence
 from session.rooms import Rooms
+from session.seat_commands import SeatCommands
+from session.seats import Seats
 from session.sign_ins import SignIns
 from session.store import Store
+from session.ticker import Ticker
 from session.tokens import Issuer, Verifier
+from session.waiting_room import WaitingRooms
 from session.watch import Watch
 
 
@@ -40,6 +47,11 @@ class Services:
     listener: Listener
     watch: Watch
     presence: Presence
+    seats: Seats
+    boards: Boards
+    waiting_rooms: WaitingRooms
+    ticker: Ticker
+    lobby: Lobby
     janitor: Janitor
     entrance: Entrance
     commands: Commands
@@ -62,20 +74,53 @@ def build(config: Config, *, redis_url: str, secret: str, api_key: str) -> Servi
     listener = Listener(store, rooms, hub, metrics, canary)
     watch = Watch(store, rooms, manager, hub, listener, canary)
     presence = Presence(rooms, hub, leases)
+    seats, waiting_rooms = Seats(store, config), WaitingRooms(store, config, leases)
+    ticker = Ticker(waiting_rooms, seats)
+    boards = Boards(store, seats, hub, listener)
+    lobby = Lobby(
+        store=store, waiting_rooms=waiting_rooms, manager=manager, hub=hub, listener=listener,
+        ticker=ticker, issuer=issuer,
+    )  # fmt: skip
     janitor = Janitor(manager, hub, leases)
     entrance = Entrance(
         config=config, metrics=metrics, store=store, verifier=verifier, manager=manager, hub=hub,
-        listener=listener, leases=leases, janitor=janitor,
+        listener=listener, leases=leases, janitor=janitor, lobby=lobby, boards=boards,
     )  # fmt: skip
     watch.on_doubt = janitor.doubt
+    watch.on_line = lobby.look_up
     janitor.reattach = entrance.reattach
+    janitor.sweep_lines = lobby.sweep
     commands = Commands(
         config=config, metrics=metrics, store=store, manager=manager, rooms=rooms, hub=hub,
         listener=listener, entrance=entrance, presence=presence,
     )  # fmt: skip
+    line = LineCommands(
+        config=config, manager=manager, waiting_rooms=waiting_rooms, listener=listener, entrance=entrance,
+        lobby=lobby,
+    )  # fmt: skip
+    seating = SeatCommands(
+        config=config, manager=manager, seats=seats, waiting_rooms=waiting_rooms, listener=listener,
+        entrance=entrance, boards=boards, ticker=ticker,
+    )  # fmt: skip
+    commands.add(line.table)
+    commands.add(seating.table)
+
+    async def on_incarnation() -> None:
+        """Another store answers, or the same one, older: what it has lost is written again."""
+        await janitor.doubt_all()
+        lobby.put_back_all()
+        boards.doubt_all()
+
+    def on_user_gone(user_id: str) -> None:
+        lobby.user_gone(user_id)
+        boards.forget(user_id)
+
+    leases.on_incarnation = on_incarnation
+    hub.on_user_gone = on_user_gone
     return Services(
         config=config, metrics=metrics, api_key=api_key, store=store, leases=leases, verifier=verifier,
         issuer=issuer, sign_ins=SignIns(store, verifier, issuer, config), manager=manager, rooms=rooms,
         events=Events(store, config), hub=hub, listener=listener, watch=watch, presence=presence,
+        seats=seats, boards=boards, waiting_rooms=waiting_rooms, ticker=ticker, lobby=lobby,
         janitor=janitor, entrance=entrance, commands=commands,
     )  # fmt: skip

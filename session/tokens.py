@@ -38,10 +38,15 @@ CURVES = {"secp256r1": "ES256", "secp384r1": "ES384", "secp521r1": "ES512"}
 ALGORITHMS = frozenset((*SHARED, *RSA, *CURVES.values(), "EdDSA"))
 KEY_SET_DEFAULT = ("RS256", "ES256", "EdDSA")
 
+OPEN = frozenset({"event", "queue", "seats"})
+"""Namespaces that a token opens without a pattern."""
 CLOSED = frozenset({"user", "queue", "seats"})
 """Namespaces that no pattern opens."""
 REFRESH = "refresh"
 """The purpose of a refresh token."""
+ENTRY, ENTRY_AUDIENCE = "entry", "keepseat-entry"
+"""Purpose and audience of the pass that a waiting room gives to whom it lets in."""
+ENTRY_SECONDS = 600
 USER_ID = re.compile(r"[A-Za-z0-9_.@:|-]{1,128}")
 
 Patterns = tuple[Annotated[str, Meta(min_length=1, max_length=200)], ...]
@@ -113,11 +118,13 @@ class Identity:
         return self.marks[-1] if self.sign_in is None else sign_in_mark(self.sign_in)
 
     def may_join(self, room: str) -> bool:
-        """Whether the user may be in a room."""
+        """Whether the user may be in a room; who has a place in a line is not asked here."""
         namespace, _, ident = room.partition(":")
         if namespace == "user":
             return ident == self.user_id
-        return namespace == "event" or (namespace not in CLOSED and _matches(self.rooms, room))
+        if namespace in OPEN:
+            return True
+        return namespace not in CLOSED and _matches(self.rooms, room)
 
     def may_publish(self, room: str) -> bool:
         """Whether the user may say something in a room."""
@@ -443,7 +450,7 @@ def _read_header(token: str) -> _Header:
 
 
 class Issuer:
-    """Signs the tokens of the demo's sign-in with the HMAC secret."""
+    """Signs passes, and the tokens of the demo's sign-in, with the HMAC secret."""
 
     def __init__(self, config: Config, secret: str) -> None:
         """Read the secret; an empty one signs nothing, and no refresh token is valid.
@@ -481,6 +488,23 @@ class Issuer:
         }
         return self._sign(claims)
 
+    def entry(self, user_id: str, event_id: str, until_ms: int | None, now_ms: int) -> str | None:
+        """A pass: this user was let in. It is good for ten minutes, or until ``until_ms`` if that is sooner.
+
+        None where there is no secret to sign it with.
+        """
+        if not self._keys:
+            return None
+        end = now_ms // 1000 + ENTRY_SECONDS
+        claims: dict[str, Any] = {
+            "purpose": ENTRY,
+            "sub": user_id,
+            "eventId": event_id,
+            "iat": now_ms // 1000,
+            "exp": end if until_ms is None else min(end, until_ms // 1000),
+        }
+        return self._sign(claims, ENTRY_AUDIENCE)
+
     def verify_refresh(self, token: str) -> RefreshToken:
         """What a refresh token says; whether it still stands, the store knows.
 
@@ -495,10 +519,10 @@ class Issuer:
             _invalid("the token is for another purpose than refreshing")
         return RefreshToken(_user_id(claims), claims.sid, claims.n, int(claims.exp))
 
-    def _sign(self, claims: dict[str, Any]) -> str:
+    def _sign(self, claims: dict[str, Any], audience: str = "") -> str:
         if not self._keys:
             raise RuntimeError("there is no secret to sign tokens with")
         key = self._keys[0]
-        common = {"iss": self._config.jwt_issuer, "aud": self._config.jwt_audience}
+        common = {"iss": self._config.jwt_issuer, "aud": audience or self._config.jwt_audience}
         claims |= {name: value for name, value in common.items() if value}
         return self._jws.encode(msgspec.json.encode(claims), key.material, key.algorithms[0])

@@ -43,6 +43,8 @@ class Watch:
         self._before: dict[str, int] = {}
         self.on_doubt: Callable[[Connection], None] = lambda connection: None
         """Told a connection that the store does not know any more."""
+        self.on_line: Callable[[str, str], None] = lambda user_id, event_id: None
+        """Told a user, and an event in whose line it may have a place."""
         listener.on_bucket = self.look_at
         listener.notices.on_jump = self.look_at
 
@@ -76,7 +78,7 @@ class Watch:
         rooms = [
             r
             for r in self._hub.rooms.values()
-            if r.state is State.LIVE and len(r) and not r.name.startswith("user:")
+            if r.state is State.LIVE and r.is_wanted and not r.name.startswith("user:")
         ]
         heads = await asyncio.gather(*(self._rooms.head(room.name) for room in rooms))
         for room, head in zip(rooms, heads, strict=True):
@@ -142,6 +144,8 @@ class Watch:
                 connection.close(Close.REMOVED, "removed")
             elif connection.is_open and connection.socket_id not in known:
                 self.on_doubt(connection)
+        for event_id in checked.session.lines:
+            self.on_line(user_id, event_id)
         room = self._hub.rooms.get(f"user:{user_id}")
         if room is not None and (room.state is not State.LIVE or room.log.position != checked.user_room):
             self._listener.repair(room, "bucket")

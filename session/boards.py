@@ -1,0 +1,264 @@
+"""The seats as this server's readers see them: a state folded forward from the room's log; who holds what.
+
+A board is read once, at exactly a position of the room, and moves with the log from there. Who holds seats
+is known for users who are connected here only, and told to them alone.
+"""
+
+import asyncio
+import logging
+import re
+import time
+from collections.abc import Awaitable, Callable
+
+import msgspec
+from msgspec import Raw
+
+from session.catalog import Catalog
+from session.connection import Connection
+from session.hub import Hub, Room
+from session.listener import Listener, Start
+from session.protocol import Refused, SeatsExpired, SeatsHeld, SeatsSnapshot, pack
+from session.recovery import Position
+from session.sale import Who
+from session.seats import NOTHING, Holding, Seats
+from session.store import Store, Unavailable
+
+log = logging.getLogger(__name__)
+
+PREFIX = "seats:"
+KEPT_SECONDS = 1.0
+"""A snapshot that was made for one reader is good for others so long: what came since, the log has."""
+RETRY_SECONDS = 0.5
+AT_ONCE = 50
+_encode = msgspec.json.Encoder().encode
+
+
+class Snapshot(msgspec.Struct, frozen=True):
+    """Every seat that is not named is available."""
+
+    total: int
+    held: list[str]
+    sold: list[str]
+
+
+class Board:
+    """The published state of one event's seats, at the head of the room's log; its `Follower`."""
+
+    def __init__(
+        self, room: Room, on_expired: Callable[[str, str, list[str]], None], on_restart: Callable[[str], None]
+    ) -> None:
+        self._room = room
+        self._on_expired = on_expired
+        self._on_restart = on_restart
+        self._states = bytearray()
+        self._catalog = Catalog(b"", b"")
+        self._made_at = 0.0
+        self._made: tuple[Position, Raw, bytes] | None = None
+        self.event_id = room.name.removeprefix(PREFIX)
+
+    def install(self, states: bytes, catalog: Catalog) -> None:
+        """Take over a state that was read at the position where the room begins."""
+        self._states, self._catalog, self._made = bytearray(states), catalog, None
+
+    def took(self, offset: int, private: bytes) -> None:
+        """Fold one entry: its first line is of seats, the others of users whose holds have expired."""
+        seats, *notes = private.decode().split("\n")
+        for change in seats.split():
+            self._states[int(change[:-1])] = ord(change[-1])
+        for note in notes:
+            _, user_id, *expired = note.split(" ")
+            self._on_expired(self.event_id, user_id, expired)
+
+    def restarted(self) -> None:
+        """What was told of holds meanwhile is unknown."""
+        self._made = None
+        self._on_restart(self.event_id)
+
+    def first_frame(self) -> tuple[int, bytes]:
+        """The snapshot that a reader begins with, as a frame, and its offset."""
+        position, _, frame = self._snapshot()
+        return position.offset, frame
+
+    def snapshot(self, offset: int) -> Raw:
+        """The state at ``offset``, which is that of `first_frame` or the head, as JSON."""
+        if self._made is None or self._made[0].offset != offset:
+            self._made = None
+        return self._snapshot()[1]
+
+    def _snapshot(self) -> tuple[Position, Raw, bytes]:
+        log_ = self._room.log
+        fresh = time.monotonic() - self._made_at < KEPT_SECONDS
+        # one of an earlier epoch, or one whose followers have fallen out of the ring, is of no use
+        made = self._made
+        if made is None or not fresh or made[0].offset < log_.lo or made[0].epoch != log_.epoch:
+            ids, states = self._catalog.ids, bytes(self._states)
+            held, sold = ([ids[m.start()] for m in re.finditer(state, states)] for state in (b"h", b"s"))
+            raw = Raw(_encode(Snapshot(self._catalog.size, held, sold)))
+            frame = SeatsSnapshot(
+                room=self._room.name, epoch=log_.epoch, offset=log_.hi, event_id=self.event_id, snapshot=raw
+            )
+            self._made = made = (log_.position, raw, pack(frame))
+            self._made_at = time.monotonic()
+        return made
+
+
+class Boards:
+    """All boards of this server. `run` it as a task."""
+
+    def __init__(self, store: Store, seats: Seats, hub: Hub, listener: Listener) -> None:
+        self._store = store
+        self._seats = seats
+        self._hub = hub
+        self._listener = listener
+        self._holdings: dict[str, dict[str, Holding]] = {}
+        """Event -> user -> what it holds there, for users who are connected here."""
+        self._doubted: dict[tuple[str, str], bool] = {}
+        """(event, user) whose holding must be looked up -> whether it may be put back where it is lost."""
+        self._wanted = asyncio.Event()
+        listener.openers["seats"] = self._open
+        listener.notices.on_holding = self._on_holding
+
+    # --- rooms ---
+
+    async def _open(self, room: Room) -> Start:
+        """Read where a room of seats begins; on the way its board is made."""
+        read = await self._seats.read(room.name.removeprefix(PREFIX))
+        board = room.follower
+        if not isinstance(board, Board):
+            board = room.follower = Board(room, self._on_expired, self._on_restart)
+        room.pinned = bool(self._holdings.get(board.event_id))
+        return Start(read.head, read.chain, lambda: board.install(read.states, read.catalog))
+
+    @staticmethod
+    def snapshot(room: Room, offset: int) -> Raw:
+        """The state that a reader begins with who has entered at ``offset`` in this tick."""
+        assert isinstance(room.follower, Board)  # noqa: S101 - an open room of seats has one
+        return room.follower.snapshot(offset)
+
+    # --- who holds what ---
+
+    def of(self, user_id: str) -> list[str]:
+        """The events in which a user who is connected here holds seats."""
+        return [event for event, users in self._holdings.items() if user_id in users]
+
+    def learn(self, event_id: str, user_id: str, holding: Holding) -> None:
+        """A user who is connected here holds that, and no more."""
+        users = self._holdings.setdefault(event_id, {})
+        if holding.seats and user_id in self._hub.users:
+            users[user_id] = holding
+            # the room is followed although nobody may read it: it tells when the hold has ended
+            self._listener.room(PREFIX + event_id)
+        else:
+            users.pop(user_id, None)
+        if not users:
+            del self._holdings[event_id]
+        room = self._hub.rooms.get(PREFIX + event_id)
+        if room is not None:
+            room.pinned = bool(users)
+            if not users:
+                room.idle_since = time.monotonic()
+
+    def forget(self, user_id: str) -> None:
+        """A user's last connection here has ended."""
+        for event_id in self.of(user_id):
+            self.learn(event_id, user_id, NOTHING)
+
+    def _on_holding(self, event_id: str, user_id: str, by: str, holding: Holding) -> None:
+        """Somebody has changed what a user holds: its other connections here want to know."""
+        if user_id in self._hub.users:
+            self.learn(event_id, user_id, holding)
+            event = SeatsHeld(event_id=event_id, held=holding.seats, hold_expires_at=holding.expires_at)
+            self._hub.tell(user_id, event, but=by)
+
+    def _on_expired(self, event_id: str, user_id: str, seats: list[str]) -> None:
+        if user_id not in self._hub.users:
+            return
+        self._hub.tell(user_id, SeatsExpired(event_id=event_id, seats=seats))
+        known = self._holdings.get(event_id, {}).get(user_id)
+        # it may have taken others since
+        if known is not None and known.until <= self._store.clock.now_ms() + 1000:
+            self.learn(event_id, user_id, NOTHING)
+
+    # --- after something was lost ---
+
+    def _on_restart(self, event_id: str) -> None:
+        for user_id in self._holdings.get(event_id, ()):
+            self._doubt(event_id, user_id, put_back=False)
+
+    def doubt_all(self) -> None:
+        """Another incarnation of the store answers: what it has lost of the holds is held again."""
+        for event_id, users in self._holdings.items():
+            for user_id in users:
+                self._doubt(event_id, user_id, put_back=True)
+
+    def _doubt(self, event_id: str, user_id: str, *, put_back: bool) -> None:
+        key = (event_id, user_id)
+        self._doubted[key] = put_back or self._doubted.get(key, False)
+        self._wanted.set()
+
+    async def run(self) -> None:
+        """Look up what is in doubt, until cancelled."""
+        while True:
+            await self._wanted.wait()
+            self._wanted.clear()
+            doubted, self._doubted = list(self._doubted.items()), {}
+            for at in range(0, len(doubted), AT_ONCE):
+                batch = doubted[at : at + AT_ONCE]
+                await asyncio.gather(*(self._look_up(*key, put_back=back) for key, back in batch))
+            if self._doubted:
+                await asyncio.sleep(RETRY_SECONDS)
+
+    async def _look_up(self, event_id: str, user_id: str, *, put_back: bool) -> None:
+        known = self._holdings.get(event_id, {}).get(user_id)
+        if known is None:
+            return
+        try:
+            now = await self._read(event_id, user_id)
+            lost = [seat for seat in known.seats if seat not in now.seats]
+            if put_back and lost and known.until > self._store.clock.now_ms():
+                now = await self._hold_again(event_id, user_id, known)
+                lost = [seat for seat in known.seats if seat not in now.seats]
+        except Unavailable:
+            self._doubt(event_id, user_id, put_back=put_back)
+            return
+        if self._holdings.get(event_id, {}).get(user_id) is not known:
+            return
+        self.learn(event_id, user_id, now)
+        if lost:
+            self._hub.tell(user_id, SeatsExpired(event_id=event_id, seats=lost))
+
+    async def _read(self, event_id: str, user_id: str) -> Holding:
+        return await _or_nothing(self._seats.mine(event_id, Who(user_id)))
+
+    async def _hold_again(self, event_id: str, user_id: str, known: Holding) -> Holding:
+        """Hold what was lost until the same moment, one by one: some of it may be another's by now."""
+        for seat in known.seats:
+            await _or_nothing(self._seats.hold(event_id, Who(user_id), [seat], again=known))
+        return await self._read(event_id, user_id)
+
+    # --- connections ---
+
+    async def mine(self, connection: Connection, event_id: str, replaces: str = "") -> Holding:
+        """What a user holds, as the store says it now.
+
+        Raises:
+            Refused: there is no such event.
+            Replaced, Unavailable: as `Seats.mine`.
+        """
+        holding = await self._seats.mine(event_id, Who(connection.user_id, connection.socket_id, replaces))
+        self.learn(event_id, connection.user_id, holding)
+        return holding
+
+
+async def _or_nothing(work: Awaitable[Holding]) -> Holding:
+    """What is refused for a reason of its own is nothing.
+
+    Raises:
+        Unavailable: the store did not answer in time.
+    """
+    try:
+        return await work
+    except Unavailable:
+        raise
+    except Refused:
+        return NOTHING

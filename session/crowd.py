@@ -1,0 +1,193 @@
+"""The users of one line who are connected to this server: where each stands, counted from the ledger.
+
+Nobody asks the store for a position: the ledger says who has gone, and each has as many fewer ahead as went
+from before it. Pure, but for the ears that are told.
+"""
+
+from bisect import bisect_left, insort
+from collections import deque
+from collections.abc import Iterable
+from typing import NamedTuple, Protocol
+
+from session.waiting_room import ADMITTED, WAITING, Figures, Place
+
+KEPT_ENTRIES = 5_000
+"""Changes remembered for those whose answer is still on its way."""
+
+
+class Change(NamedTuple):
+    """One line of the ledger: ``A`` let in, ``L`` out of the line, ``E`` an admission has ended."""
+
+    offset: int
+    kind: str
+    seq: int
+    user_id: str
+    until: int
+    by: str
+    why: str
+
+
+class Ears(Protocol):
+    """Who is told what happens to users here."""
+
+    def on_admitted(self, event_id: str, user_id: str, until: int | None) -> None:
+        """It was let in."""
+
+    def on_left(self, event_id: str, user_id: str, by: str, why: str) -> None:
+        """Its place or admission is gone; ``by`` is the socket that asked for it."""
+
+    def on_restart(self, event_id: str) -> None:
+        """The ledger begins anew: where everyone stands must be read again."""
+
+
+class Waiter:
+    """A user here: ``base`` is the ledger's offset that its position is of, if later than the last count."""
+
+    __slots__ = ("base", "position", "seq", "status", "told", "until")
+
+    def __init__(self, place: Place) -> None:
+        self.status = place.status
+        self.seq = place.seq
+        self.position = self.told = place.position
+        self.until = place.until
+        self.base = place.ledger.offset
+
+
+class Crowd:
+    """The local users of one line; the ledger's `Follower`."""
+
+    def __init__(self, event_id: str, ears: Ears, since: int) -> None:
+        self._ears = ears
+        self._changes: deque[Change] = deque(maxlen=KEPT_ENTRIES)
+        self._order: list[tuple[int, str]] = []
+        self._gone: list[tuple[int, int]] = []
+        """(offset, seq) of who left the line since the last count."""
+        self._since = since
+        """All changes after this offset were heard."""
+        self._hi = since
+        self.event_id = event_id
+        self.users: dict[str, Waiter] = {}
+        self.here: set[str] = set()
+        """Users of whom the store knows, or may, that they are connected here."""
+        self.in_use = True
+        """Whether somebody came to it since it was last looked at: its answer may be on the way."""
+        self.moving = False
+        """Whether those in the line were told how long it takes."""
+
+    # --- the ledger ---
+
+    def took(self, offset: int, private: bytes) -> None:
+        """Take one entry of the ledger."""
+        self._hi = offset
+        for line in private.decode().split("\n"):
+            change = _change(offset, line)
+            if len(self._changes) == KEPT_ENTRIES:
+                self._since = self._changes[0].offset
+            self._changes.append(change)
+            if change.kind != "E" and change.seq:
+                self._gone.append((offset, change.seq))
+            waiter = self.users.get(change.user_id)
+            if waiter is None or waiter.base < offset:
+                self._tell(change)
+
+    def _tell(self, change: Change) -> None:
+        waiter = self.users.get(change.user_id)
+        if change.kind != "A":
+            self.drop(change.user_id)
+            self._ears.on_left(self.event_id, change.user_id, change.by, change.why)
+        elif waiter is not None:
+            self._admitted(change.user_id, waiter, change.until or None)
+
+    def _admitted(self, user_id: str, waiter: Waiter, until: int | None) -> None:
+        self._unorder(user_id, waiter)
+        waiter.status, waiter.until = ADMITTED, until
+        self._ears.on_admitted(self.event_id, user_id, until)
+
+    def restarted(self) -> None:
+        """What was heard so far is of another history."""
+        self._changes.clear()
+        self._gone.clear()
+        self._ears.on_restart(self.event_id)
+
+    def begin(self, offset: int) -> None:
+        """The ledger is open: all changes after this offset are heard."""
+        self._since = self._hi = offset
+
+    def first_frame(self) -> None:
+        """Nobody but servers reads a ledger."""
+
+    # --- users ---
+
+    def fold(self, user_id: str, place: Place) -> Place | None:
+        """A place as it is by now: its answer may be older than what was heard since. None where what was
+        heard does not reach back so far, or the place is gone again: then it must be read again."""
+        if place.ledger.offset < self._since:
+            return None
+        status, until, ahead = place.status, place.until, 0
+        for change in self._changes:
+            if change.offset <= place.ledger.offset:
+                continue
+            if change.user_id == user_id:
+                if change.kind != "A":
+                    return None
+                status, until = ADMITTED, change.until or None
+            elif change.kind != "E" and 0 < change.seq < place.seq:
+                ahead += 1
+        ledger = place.ledger._replace(offset=max(self._hi, place.ledger.offset))
+        position = place.position - ahead if place.status == WAITING else 0
+        return place._replace(status=status, until=until, position=position, ledger=ledger)
+
+    def put(self, user_id: str, place: Place) -> Waiter | None:
+        """Write down where a user stands, as of a fold; returns what was known of it before."""
+        before = self.drop(user_id)
+        self.users[user_id] = Waiter(place)
+        if place.status == WAITING:
+            insort(self._order, (place.seq, user_id))
+        return before
+
+    def drop(self, user_id: str) -> Waiter | None:
+        """A user has no place any more, or is not here; returns what was known of it."""
+        waiter = self.users.pop(user_id, None)
+        if waiter is not None:
+            self._unorder(user_id, waiter)
+        return waiter
+
+    def _unorder(self, user_id: str, waiter: Waiter) -> None:
+        at = bisect_left(self._order, (waiter.seq, user_id))
+        if at < len(self._order) and self._order[at] == (waiter.seq, user_id):
+            del self._order[at]
+
+    # --- positions ---
+
+    def count(self, figures: Figures) -> Iterable[tuple[str, Waiter]]:
+        """Move everyone up by those who have gone from before; yields whom to tell: who has moved, and
+        everyone where it became known how long it takes, or unknown."""
+        gone, self._gone = self._gone, []
+        first = gone[0][0] if gone else 0
+        seqs = sorted(seq for _, seq in gone)
+        turned, self.moving = figures.is_moving != self.moving, figures.is_moving
+        passed = 0
+        for seq, user_id in list(self._order):
+            waiter = self.users[user_id]
+            while passed < len(seqs) and seqs[passed] < seq:
+                passed += 1
+            if waiter.base < first:
+                waiter.position -= passed
+            else:
+                # it came between them: what it was told counts some of them already
+                waiter.position -= sum(at > waiter.base and s < seq for at, s in gone)
+            if waiter.position != waiter.told or turned:
+                waiter.told = waiter.position
+                yield user_id, waiter
+
+
+def _change(offset: int, line: str) -> Change:
+    kind, *rest = line.split(" ")
+    if kind == "A":
+        until, seq, user_id = rest
+        return Change(offset, kind, int(seq), user_id, int(until), "", "")
+    if kind == "L":
+        seq, user_id, by, why = rest
+        return Change(offset, kind, int(seq), user_id, 0, by, why)
+    user_id, by, why = rest
+    return Change(offset, kind, 0, user_id, 0, by, why)

@@ -1,0 +1,391 @@
+"""The waiting rooms as this server's users see them: who is here, what each is told, who has gone.
+
+The ledger of a line is followed while anyone of it is connected here. Whoever's last connection ends is
+reported absent; whoever comes is reported there; a place that the store has lost is put back.
+"""
+
+import asyncio
+import logging
+import time
+from typing import Any
+
+from msgspec import UNSET
+
+from session import keys
+from session.connection import Connection
+from session.crowd import Crowd, Waiter
+from session.hub import Hub
+from session.listener import Listener
+from session.manager import LINE, SessionManager
+from session.protocol import Event, QueueEntryAllowed, QueueLeft, QueueUpdated, Refused
+from session.sale import Replaced, Who
+from session.store import Store, Unavailable
+from session.ticker import Ticker
+from session.tokens import Issuer
+from session.waiting_room import ADMITTED, BATCH, WAITING, Figures, Place, WaitingRooms
+
+log = logging.getLogger(__name__)
+
+ROUND_SECONDS = 1.0
+"""A position is told so often at most."""
+RETRY_SECONDS = 0.25
+AT_ONCE = 100
+"""Users who are told before others get a turn."""
+
+
+class Lobby:
+    """All lines of this server. `run` it as a task."""
+
+    def __init__(
+        self, *, store: Store, waiting_rooms: WaitingRooms, manager: SessionManager, hub: Hub,
+        listener: Listener, ticker: Ticker, issuer: Issuer,
+    ) -> None:  # fmt: skip
+        self._store = store
+        self._waiting_rooms = waiting_rooms
+        self._manager = manager
+        self._hub = hub
+        self._listener = listener
+        self._ticker = ticker
+        self._issuer = issuer
+        self._crowds: dict[str, Crowd] = {}
+        self._leaving: dict[tuple[str, str], None] = {}
+        """(event, user) whose last connection here has ended."""
+        self._doubted: dict[tuple[str, str], bool] = {}
+        """(event, user) whose place must be read again -> whether it may be put back where it is lost."""
+        self._unnamed: dict[tuple[str, str], None] = {}
+        """(event, user) whose session names a place that is gone."""
+        self._wanted = asyncio.Event()
+        self._settled = asyncio.Event()
+        self._settled.set()
+        listener.notices.on_line = self.look_up
+
+    async def run(self) -> None:
+        """Count, tell, and keep the store informed, until cancelled."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._count())
+            group.create_task(self._work())
+
+    # --- coming and going ---
+
+    async def join(self, connection: Connection, event_id: str) -> Place:
+        """Take a place for a connection's user, or find the one it has.
+
+        Raises:
+            Refused, Replaced, Unavailable: as `WaitingRooms.join`.
+        """
+        crowd = await self._crowd(event_id)
+        place = await self._waiting_rooms.join(event_id, Who(connection.user_id, connection.socket_id))
+        self._ticker.is_used(event_id)
+        return self._settle_in(crowd, connection, place, told=connection.socket_id) or place
+
+    async def arrive(self, connection: Connection, event_id: str, replaces: str = "") -> Place | None:
+        """Bring a connection's user back to its place; None where it has none (any more).
+
+        Raises:
+            Replaced, Unavailable: as `WaitingRooms.arrive`.
+        """
+        crowd = await self._crowd(event_id)
+        who = Who(connection.user_id, connection.socket_id, replaces)
+        place = await self._waiting_rooms.arrive(event_id, who)
+        if place is None:
+            self._forget_name(event_id, connection.user_id)
+            return None
+        return self._settle_in(crowd, connection, place, told=connection.socket_id) or place
+
+    def _settle_in(self, crowd: Crowd, connection: Connection, place: Place, told: str) -> Place | None:
+        """Write a place down as it is by now; None where it must be read again first."""
+        user_id = connection.user_id
+        crowd.here.add(user_id)
+        if user_id not in self._hub.users:
+            self._leave(crowd.event_id, user_id)
+            return None
+        now = crowd.fold(user_id, place)
+        if now is None:
+            self.look_up(user_id, crowd.event_id)
+            return None
+        before = crowd.put(user_id, now)
+        if before is not None and before.status == WAITING and now.status == ADMITTED:
+            self._tell_admitted(crowd.event_id, user_id, now.until, but=told)
+        return now
+
+    def left(self, connection: Connection, event_id: str) -> None:
+        """A connection has given its user's place up: its answer is on the way."""
+        crowd = self._crowds.get(event_id)
+        if crowd is not None:
+            crowd.drop(connection.user_id)
+        self._hub.leave_room(connection.user_id, f"queue:{event_id}")
+
+    def user_gone(self, user_id: str) -> None:
+        """A user's last connection here has ended."""
+        for crowd in self._crowds.values():
+            if user_id in crowd.here:
+                crowd.drop(user_id)
+                self._leave(crowd.event_id, user_id)
+
+    def of(self, user_id: str) -> list[str]:
+        """The lines in which a user who is connected here has a place."""
+        return [crowd.event_id for crowd in self._crowds.values() if user_id in crowd.users]
+
+    def look_up(self, user_id: str, event_id: str, *, put_back: bool = False) -> None:
+        """Read again where a user stands who is connected here, and tell it what is new."""
+        if user_id in self._hub.users:
+            key = (event_id, user_id)
+            self._doubted[key] = put_back or self._doubted.get(key, False)
+            self._wanted.set()
+
+    async def settled(self) -> None:
+        """Wait until the store knows of everyone who has gone."""
+        await self._settled.wait()
+
+    async def _crowd(self, event_id: str) -> Crowd:
+        """The crowd of a line, opening its ledger where nobody here is in that line yet.
+
+        Raises:
+            Unavailable: the store did not answer in time.
+        """
+        crowd = self._crowds.get(event_id)
+        room = self._listener.room(f"{keys.LEDGER}:{event_id}")
+        if crowd is None or room.follower is not crowd:
+            crowd = self._crowds[event_id] = Crowd(event_id, self, room.log.hi)
+            # where the room is still to be opened, it tells its follower when it is
+            room.follower, room.pinned = crowd, True
+        crowd.in_use = True
+        await asyncio.shield(room.opened)
+        return crowd
+
+    # --- what the ledger says ---
+
+    def on_admitted(self, event_id: str, user_id: str, until: int | None) -> None:
+        """Tell a user that it may enter."""
+        self._tell_admitted(event_id, user_id, until)
+
+    def on_left(self, event_id: str, user_id: str, by: str, why: str) -> None:
+        """Tell a user that its place, or its admission, is gone."""
+        if user_id in self._hub.users:
+            self._hub.tell(user_id, _left(event_id, why), but=by)
+            self._hub.leave_room(user_id, f"queue:{event_id}")
+            if why != "left":
+                self._forget_name(event_id, user_id)
+
+    def on_restart(self, event_id: str) -> None:
+        """Read again where everyone stands."""
+        crowd = self._crowds.get(event_id)
+        if crowd is not None:
+            room = self._hub.rooms[f"{keys.LEDGER}:{event_id}"]
+            crowd.begin(room.log.hi)
+            for user_id in crowd.here:
+                self.look_up(user_id, event_id)
+
+    def put_back_all(self) -> None:
+        """Another incarnation of the store answers: it may have lost places."""
+        for crowd in self._crowds.values():
+            for user_id in crowd.here:
+                self.look_up(user_id, crowd.event_id, put_back=True)
+
+    # --- telling ---
+
+    def passed(self, event_id: str, user_id: str, until: int | None) -> str | None:
+        """A pass for an admitted user; None where this server has no key to sign with."""
+        return self._issuer.entry(user_id, event_id, until, self._store.clock.now_ms())
+
+    def standing(self, user_id: str, event_id: str, place: Place) -> dict[str, Any]:
+        """What a client is told of a place, as fields of an answer."""
+        if place.status == ADMITTED:
+            pass_ = self.passed(event_id, user_id, place.until)
+            return {"status": place.status, "expires_at": place.until, "pass_": pass_}
+        return {
+            "status": place.status,
+            "position": place.position,
+            "total": max(place.figures.total, place.position),
+            "eta_seconds": place.figures.eta_seconds(place.position),
+        }
+
+    def tell(self, connection: Connection, event_id: str, place: Place) -> None:
+        """Tell one connection where its user stands."""
+        connection.send(self._event(event_id, connection.user_id, place.status, place.position, place.until))
+
+    def _tell_admitted(self, event_id: str, user_id: str, until: int | None, but: str = "") -> None:
+        self._hub.tell(user_id, self._event(event_id, user_id, ADMITTED, 0, until), but)
+
+    def _event(self, event_id: str, user_id: str, status: str, position: int, until: int | None) -> Event:
+        if status == ADMITTED:
+            pass_ = self.passed(event_id, user_id, until)
+            return QueueEntryAllowed(event_id=event_id, expires_at=until, pass_=pass_)
+        figures = self._ticker.figures.get(event_id, NO_FIGURES)
+        return QueueUpdated(
+            event_id=event_id,
+            position=position,
+            total=max(figures.total, position),
+            eta_seconds=figures.eta_seconds(position),
+            available=figures.available,
+        )
+
+    async def _count(self) -> None:
+        while True:
+            began = time.monotonic()
+            for crowd in list(self._crowds.values()):
+                await self._count_one(crowd)
+            await asyncio.sleep(max(0.1, began + ROUND_SECONDS - time.monotonic()))
+
+    async def _count_one(self, crowd: Crowd) -> None:
+        figures = self._ticker.figures.get(crowd.event_id)
+        if figures is None:
+            return
+        moved = list(crowd.count(figures))
+        for at in range(0, len(moved), AT_ONCE):
+            for user_id, waiter in moved[at : at + AT_ONCE]:
+                if waiter.status == WAITING:
+                    event = self._event(crowd.event_id, user_id, WAITING, waiter.position, None)
+                    self._hub.tell(user_id, event)
+            await asyncio.sleep(0)
+        self._close_if_empty(crowd)
+
+    def _close_if_empty(self, crowd: Crowd) -> None:
+        room = self._hub.rooms.get(f"{keys.LEDGER}:{crowd.event_id}")
+        busy = crowd.here or crowd.users or room is None or not room.opened.done()
+        if busy or crowd.in_use:
+            crowd.in_use = False
+            return
+        del self._crowds[crowd.event_id]
+        if room is not None and room.follower is crowd:
+            room.follower, room.pinned, room.idle_since = None, False, time.monotonic()
+
+    # --- keeping the store informed ---
+
+    def _leave(self, event_id: str, user_id: str) -> None:
+        self._leaving[event_id, user_id] = None
+        self._settled.clear()
+        self._wanted.set()
+
+    def _forget_name(self, event_id: str, user_id: str) -> None:
+        self._unnamed[event_id, user_id] = None
+        self._wanted.set()
+
+    async def _work(self) -> None:
+        while True:
+            await self._wanted.wait()
+            self._wanted.clear()
+            done = [await work() for work in (self._depart_all, self._look_up_all, self._unname_all)]
+            if not self._leaving:
+                self._settled.set()
+            if not all(done):
+                await asyncio.sleep(RETRY_SECONDS)
+                self._wanted.set()
+
+    async def _depart_all(self) -> bool:
+        """Report those who have gone as absent, unless they are back."""
+        for event_id in dict.fromkeys(event for event, _ in self._leaving):
+            gone = [user for event, user in self._leaving if event == event_id]
+            for at in range(0, len(gone), BATCH):
+                batch = [user for user in gone[at : at + BATCH] if user not in self._hub.users]
+                try:
+                    if batch:
+                        await self._waiting_rooms.depart(event_id, batch)
+                except Unavailable:
+                    return False
+                except Refused:
+                    log.debug("the event %s is gone, and its line with it", event_id)
+                for user in gone[at : at + BATCH]:
+                    self._departed(event_id, user)
+        return True
+
+    def _departed(self, event_id: str, user_id: str) -> None:
+        self._leaving.pop((event_id, user_id), None)
+        crowd = self._crowds.get(event_id)
+        if user_id in self._hub.users:
+            # back meanwhile: the report may have come after that of its coming
+            self.look_up(user_id, event_id)
+        elif crowd is not None:
+            crowd.here.discard(user_id)
+
+    async def _look_up_all(self) -> bool:
+        doubted, self._doubted = self._doubted, {}
+        for event_id in dict.fromkeys(event for event, _ in doubted):
+            users = [user for event, user in doubted if event == event_id and user in self._hub.users]
+            for at in range(0, len(users), AT_ONCE):
+                batch = users[at : at + AT_ONCE]
+                try:
+                    await self._look_up_batch(event_id, batch, {u: doubted[event_id, u] for u in batch})
+                except Unavailable:
+                    self._doubted = doubted | self._doubted
+                    return False
+        return True
+
+    async def _look_up_batch(self, event_id: str, users: list[str], put_back: dict[str, bool]) -> None:
+        crowd = await self._crowd(event_id)
+        known = ((user, crowd.users.get(user)) for user in users if put_back[user])
+        lost = [(user, *_known(waiter)) for user, waiter in known if waiter is not None]
+        if lost:
+            await self._waiting_rooms.put_back(event_id, lost)
+        places = await asyncio.gather(*(self._arrive(event_id, user) for user in users))
+        for user_id, place in zip(users, places, strict=True):
+            self._learn(crowd, user_id, place)
+
+    async def _arrive(self, event_id: str, user_id: str) -> Place | None:
+        try:
+            return await self._waiting_rooms.arrive(event_id, Who(user_id))
+        except Replaced:
+            return None
+
+    def _learn(self, crowd: Crowd, user_id: str, place: Place | None) -> None:
+        """A place was read again: tell its user what is new."""
+        if place is not None:
+            crowd.here.add(user_id)
+        if user_id not in self._hub.users:
+            self._leave(crowd.event_id, user_id)
+            return
+        if place is None:
+            if crowd.drop(user_id) is not None:
+                self.on_left(crowd.event_id, user_id, "", "expired")
+            return
+        now = crowd.fold(user_id, place)
+        if now is None:
+            self.look_up(user_id, crowd.event_id)
+            return
+        before = crowd.put(user_id, now)
+        if before is None or (before.status, before.told) != (now.status, now.position):
+            self._hub.tell(user_id, self._event(crowd.event_id, user_id, now.status, now.position, now.until))
+
+    async def _unname_all(self) -> bool:
+        unnamed, self._unnamed = self._unnamed, {}
+        for event_id, user_id in list(unnamed):
+            crowd = self._crowds.get(event_id)
+            try:
+                if crowd is None or user_id not in crowd.users:
+                    await self._manager.unname(user_id, LINE, event_id)
+            except Unavailable:
+                self._unnamed = unnamed | self._unnamed
+                return False
+            unnamed.pop((event_id, user_id))
+        return True
+
+    # --- dead servers ---
+
+    async def sweep(self, instance: str) -> None:
+        """Report those whom a dead server has left behind as absent.
+
+        Raises:
+            Unavailable: the store did not answer in time; nothing is lost, sweep again.
+        """
+        for event_id in await self._waiting_rooms.active():
+            users = await self._waiting_rooms.left_at(event_id, instance)
+            try:
+                for at in range(0, len(users), BATCH):
+                    await self._waiting_rooms.depart(event_id, users[at : at + BATCH], instance)
+            except Unavailable:
+                raise
+            except Refused:
+                continue
+            await self._waiting_rooms.bury(event_id, instance)
+
+
+NO_FIGURES = Figures(0, 0, 0, 0, 0, 0, 0, 0, paused=True)
+
+
+def _left(event_id: str, why: str) -> QueueLeft:
+    return QueueLeft(event_id=event_id, reason=UNSET if why == "left" else why)
+
+
+def _known(waiter: Waiter) -> tuple[int, int | None]:
+    """A place as it is put back: its number, and until when it is admitted."""
+    return waiter.seq, (waiter.until or 0) if waiter.status == ADMITTED else None

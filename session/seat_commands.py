@@ -1,0 +1,200 @@
+"""The commands of the seats: watch them, hold, extend, release.
+
+The session names the event before anything is held there, so that a hold is always found again.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
+
+from msgspec import UnsetType
+
+from session.boards import Boards
+from session.config import Config
+from session.connection import Connection
+from session.entering import check_room_limit, joined, position, recovery
+from session.entrance import Entrance, fence
+from session.listener import Listener
+from session.manager import SEATS, SessionManager
+from session.protocol import (
+    Code,
+    CommandId,
+    ExtendHold,
+    HoldBest,
+    HoldSeats,
+    JoinSeats,
+    LeaveSeats,
+    Refused,
+    ReleaseSeats,
+    SeatsHeld,
+    SeatsJoined,
+    SeatsLeft,
+    SeatsReleased,
+)
+from session.sale import Who
+from session.seats import NOTHING, Holding, Seats
+from session.store import Unavailable
+from session.ticker import Ticker
+from session.waiting_room import WaitingRooms
+
+Handler = Callable[[Connection, Any, CommandId | UnsetType], Awaitable[None]]
+
+
+class SeatCommands:
+    """Runs them; `table` says which."""
+
+    def __init__(
+        self, *, config: Config, manager: SessionManager, seats: Seats, waiting_rooms: WaitingRooms,
+        listener: Listener, entrance: Entrance, boards: Boards, ticker: Ticker,
+    ) -> None:  # fmt: skip
+        self._config = config
+        self._manager = manager
+        self._seats = seats
+        self._waiting_rooms = waiting_rooms
+        self._listener = listener
+        self._entrance = entrance
+        self._boards = boards
+        self._ticker = ticker
+        self.table: Mapping[type, Handler] = {
+            JoinSeats: self._join,
+            LeaveSeats: self._leave,
+            HoldSeats: self._hold_seats,
+            HoldBest: self._hold_best,
+            ExtendHold: self._extend,
+            ReleaseSeats: self._release,
+        }
+
+    # --- watching ---
+
+    async def _join(self, connection: Connection, command: JoinSeats, cid: CommandId | UnsetType) -> None:
+        event_id = str(command.event_id)
+        name = f"seats:{event_id}"
+        check_room_limit(connection, name, self._config.max_rooms)
+        holding = await self._boards.mine(connection, event_id)
+        admission = await self._listener.admit(name, position(command.since))
+        await self._set_event(connection, event_id)
+        again = name in connection.rooms and command.since is None
+        entered = self._listener.enter(connection, admission, anew=again)
+        recovered = recovery(entered, command.since)
+        connection.send(
+            SeatsJoined(
+                id=cid,
+                event_id=event_id,
+                room=name,
+                epoch=entered.epoch,
+                offset=entered.offset,
+                recovered=recovered[0],
+                missed=recovered[1],
+                snapshot=self._boards.snapshot(admission.room, entered.offset),
+                held=holding.seats,
+                hold_expires_at=holding.expires_at,
+            )
+        )
+
+    async def _leave(self, connection: Connection, command: LeaveSeats, cid: CommandId | UnsetType) -> None:
+        event_id = str(command.event_id)
+        room = joined(connection, f"seats:{event_id}")
+        await self._entrance.attached(
+            connection,
+            lambda: self._manager.clear(connection.user_id, "seat_event_id", event_id, by=fence(connection)),
+        )
+        room.leave(connection)
+        if connection.seat_event_id == event_id:
+            connection.seat_event_id = None
+        connection.send(SeatsLeft(id=cid, event_id=event_id))
+
+    # --- holding ---
+
+    async def _hold_seats(
+        self, connection: Connection, command: HoldSeats, cid: CommandId | UnsetType
+    ) -> None:
+        await self._hold(
+            connection, cid, command.event_id, lambda e, w: self._seats.hold(e, w, command.seats)
+        )
+
+    async def _hold_best(self, connection: Connection, command: HoldBest, cid: CommandId | UnsetType) -> None:
+        await self._hold(
+            connection, cid, command.event_id,
+            lambda e, w: self._seats.hold_best(e, w, command.count, command.section),
+        )  # fmt: skip
+
+    async def _hold(
+        self,
+        connection: Connection,
+        cid: CommandId | UnsetType,
+        event: str | int,
+        hold: Callable[[str, Who], Awaitable[Holding]],
+    ) -> None:
+        event_id = str(event)
+        await asyncio.gather(self._name(connection, event_id), self._waiting_rooms.use(event_id))
+        self._ticker.is_used(event_id)
+        holding = await hold(event_id, _who(connection))
+        self._boards.learn(event_id, connection.user_id, holding)
+        if connection.seat_event_id != event_id:
+            await self._set_event(connection, event_id)
+        connection.send(
+            SeatsHeld(id=cid, event_id=event_id, held=holding.seats, hold_expires_at=holding.expires_at)
+        )
+
+    async def _extend(self, connection: Connection, command: ExtendHold, cid: CommandId | UnsetType) -> None:
+        event_id = str(command.event_id)
+        holding = await self._seats.extend(event_id, _who(connection))
+        self._boards.learn(event_id, connection.user_id, holding)
+        connection.send(
+            SeatsHeld(id=cid, event_id=event_id, held=holding.seats, hold_expires_at=holding.expires_at)
+        )
+
+    async def _release(
+        self, connection: Connection, command: ReleaseSeats, cid: CommandId | UnsetType
+    ) -> None:
+        event_id = str(command.event_id)
+        holding = await self._seats.release(event_id, _who(connection), command.seats) or NOTHING
+        self._boards.learn(event_id, connection.user_id, holding)
+        connection.send(
+            SeatsReleased(id=cid, event_id=event_id, held=holding.seats, hold_expires_at=holding.expires_at)
+        )
+
+    # --- the session ---
+
+    async def _name(self, connection: Connection, event_id: str) -> None:
+        """Name the event in the session; where it names too many, those are forgotten that lead to nothing.
+
+        Raises:
+            Refused: the user holds seats in each of them.
+        """
+        user_id = connection.user_id
+
+        async def name() -> list[str]:
+            return await self._manager.name(user_id, SEATS, event_id, by=fence(connection))
+
+        others = await self._entrance.attached(connection, name)
+        for other in others:
+            if not await self._holds_in(user_id, other):
+                await self._manager.unname(user_id, SEATS, other)
+        if others and await self._entrance.attached(connection, name):
+            raise Refused(Code.TOO_MANY_ROOMS, f"a user holds seats in at most {len(others)} events")
+
+    async def _holds_in(self, user_id: str, event_id: str) -> bool:
+        try:
+            return bool((await self._seats.mine(event_id, Who(user_id))).seats)
+        except Unavailable:
+            raise
+        except Refused:
+            return False
+
+    async def _set_event(self, connection: Connection, event_id: str) -> None:
+        try:
+            await self._entrance.attached(
+                connection,
+                lambda: self._manager.update(
+                    connection.user_id, {"seat_event_id": event_id}, by=fence(connection)
+                ),
+            )
+        except Unavailable:
+            # what it is about has happened
+            raise Unavailable("unknown") from None
+        connection.seat_event_id = event_id
+
+
+def _who(connection: Connection) -> Who:
+    return Who(connection.user_id, connection.socket_id)
