@@ -42,6 +42,8 @@ class Client:
         self.connected: Frame = {}
         self.positions: dict[str, At] = {}
         """Where the client is in each room that it is in."""
+        self.boards: dict[str, dict[str, str]] = {}
+        """Event -> seat -> state, as far as it is not available, folded from snapshots and deltas."""
         self.violations: list[str] = []
         self._unread: list[Frame] = []
         self._news = asyncio.Condition()
@@ -63,11 +65,13 @@ class Client:
         headers: dict[str, str] | None = None,
         origin: str | None = None,
         max_queue: int | None = None,
+        before: "Client | None" = None,
         **claims: Any,
     ) -> Self:
         """Connect and sign in by ``query``, ``header`` or first ``frame`` (``none``: not at all).
 
-        With ``wait`` it returns when ``connected`` has come; without it, at once.
+        ``before`` is the connection that this one resumes, with what it knew of seats. With ``wait`` it
+        returns when ``connected`` has come; without it, at once.
         """
         url = server if isinstance(server, str) else server.ws_url
         token = make_token(user, **claims) if token is None else token
@@ -87,6 +91,9 @@ class Client:
             ping_interval=None, compression=None, close_timeout=1, proxy=None,
         )  # fmt: skip
         client = cls(socket)
+        if before is not None:
+            resume = before.resume()
+            client.boards = {event: dict(board) for event, board in before.boards.items()}
         if via == "frame":
             extra = {"resume": resume, "replaces": replaces}
             await client.send("auth", token=token, **{k: v for k, v in extra.items() if v is not None})
@@ -221,12 +228,30 @@ class Client:
             self._stand_all(frame["rooms"])
         elif kind in JOINED or kind in {"room-reset", "seats-snapshot"}:
             self._stand(frame)
+            if "snapshot" in frame:
+                self._look(frame)
         elif kind in LEFT:
             self.positions.pop(f"{LEFT[kind]}:{frame['eventId']}", None)
         elif kind == "room-left":
             self.positions.pop(frame["room"], None)
         elif "room" in frame and "offset" in frame and kind not in POSITIONS:
             self._advance(frame)
+            if kind == "seats-updated":
+                self._fold(frame)
+
+    def _look(self, frame: Frame) -> None:
+        """Take over a snapshot."""
+        seats = {state: frame["snapshot"][state] for state in ("held", "sold")}
+        self.boards[frame["eventId"]] = {seat: state for state, ids in seats.items() for seat in ids}
+
+    def _fold(self, frame: Frame) -> None:
+        """Apply what has changed since."""
+        board = self.boards.setdefault(frame["eventId"], {})
+        for seat, state in frame["seats"].items():
+            if state == "available":
+                board.pop(seat, None)
+            else:
+                board[seat] = state
 
     def _stand_all(self, rooms: Iterable[Frame]) -> None:
         for room in rooms:

@@ -183,7 +183,7 @@ async def test_what_becomes_a_mark_is_one_word(claim: str, value: Any) -> None:
         ("user:1", True, False),
         ("user:2", False, False),
         ("queue:1", True, False),
-            ("seats:1", True, False),
+        ("seats:1", True, False),
         ("chat:1", True, True),
         ("chat:", True, True),
         ("chats:1", False, False),
