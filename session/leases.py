@@ -59,6 +59,10 @@ class Leases:
         whole = self.is_valid and time.monotonic() - self._whole_since >= WHOLE_SECONDS
         return self._over if whole else frozenset()
 
+    def knows(self, instance: str) -> bool:
+        """Whether an instance had a lease when this server last looked."""
+        return instance == self.instance or instance in self._known
+
     def is_living(self, instance: str) -> bool:
         """Whether an instance had a lease when this server last looked, and is not dead."""
         return instance == self.instance or (instance in self._known and instance not in self.dead)

@@ -81,6 +81,9 @@ class Presence:
         room = self._hub.rooms.get(PREFIX + event_id)
         if room is None or not room.counts_at:
             counts = await self._rooms.counts(event_id)
+            if not all(self._leases.knows(instance) for instance in counts):
+                # a server that has only just begun
+                await self._leases.renew()
             room = self._hub.rooms.get(PREFIX + event_id)
             if room is not None:
                 room.counts = counts | room.counts

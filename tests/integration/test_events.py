@@ -12,6 +12,7 @@ from session.events import MAX_EVENTS, EventDraft, Events, Section
 from session.protocol import Refused
 from session.recovery import Position
 from session.rooms import Lost, Page, Rooms
+from session.sale import SaleScripts
 from session.store import Store, Unavailable
 from tests.support.stores import StoreProcess
 
@@ -157,10 +158,12 @@ async def test_hold_times_that_do_not_fit_are_refused(events: Events) -> None:
 
 async def test_a_repeated_put_says_again_that_it_created(store: Store) -> None:
     """Asked again because the answer was lost, the script gives the same answer; another put does not."""
-    put = ["event_put", [keys.event("42")]]
-    first = await store.script(*put, ["request-1", '{"title":"A"}', 1, "", '["A-1"]'])
-    again = await store.script(*put, ["request-1", '{"title":"A"}', 1, "", '["A-1"]'])
-    other = await store.script(*put, ["request-2", '{"title":"B"}', "", "", ""])
+    scripts = SaleScripts(store, CONFIG)
+    unset = [""] * 7
+    seats = ["seats", "", '["A-1"]', 1, 1]
+    first = await scripts.run("event_put", "42", ["request-1", '{"title":"A"}', *unset, *seats])
+    again = await scripts.run("event_put", "42", ["request-1", '{"title":"A"}', *unset, *seats])
+    other = await scripts.run("event_put", "42", ["request-2", '{"title":"B"}', *unset, "keep"])
 
     assert [b"created", b'{"title":"A"}', b"", b"1", b"request-1"] == first == again
     assert [b"replaced", b'{"title":"B"}', b"", b"1", b"request-1"] == other
@@ -326,7 +329,7 @@ async def test_a_removed_event_is_gone(events: Events, store_process: StoreProce
 
     assert [True, False] == outcomes
     assert await events.get("42") is None
-    assert [keys.EVENTS] == store_process.client.keys("*")
+    assert [keys.EVENTS, keys.room("seats:42").meta] == sorted(store_process.client.keys("*"), reverse=True)
 
 
 async def test_a_removed_event_can_be_created_anew(events: Events) -> None:

@@ -31,7 +31,7 @@ async def test_a_ready_server_names_each_check(servers: Servers) -> None:
 async def test_without_the_store_it_is_not_ready_but_alive(
     servers: Servers, valkey: StoreProcess, how: str, failing: set[str]
 ) -> None:
-    """Whether the store is gone or silent; each answer takes less than 100 ms. It comes back by itself."""
+    """Whether the store is gone or silent; no answer waits for it (2 s). It comes back by itself."""
     (server,) = servers()
     getattr(valkey, how)()
     try:
@@ -43,7 +43,7 @@ async def test_without_the_store_it_is_not_ready_but_alive(
     back = await eventually(lambda: is_ready(server), "it is ready again")
 
     assert not answer.json["ready"]
-    assert slowest < 0.1
+    assert slowest < 1
     assert 200 == alive.status
     assert back
 

@@ -370,7 +370,8 @@ async def test_a_slow_reader_is_closed_and_comes_back(servers: Servers, connect:
         )
     )
 
-    assert (1013, "slow_reader") == closed
+    # who does not even read the goodbye is cut off
+    assert closed in {(1013, "slow_reader"), (1006, "")}
     assert count + 1 == len(quick.messages(EVENT))
     assert count + 1 == len(slow.messages(EVENT)) + len(back.messages(EVENT))
     for client in (slow, back, quick):

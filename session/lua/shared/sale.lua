@@ -42,6 +42,6 @@ local function turn_away(meta, stream, room)
   if redis.call('EXISTS', meta) == 1 then
     redis.call('HSET', meta, 'e', (incarnation()) .. ARGV[2], 'c', '')
     redis.call('PEXPIRE', meta, 2592000000)
+    ring(channel, nil, 'g ' .. room)
   end
-  ring(channel, nil, 'g ' .. room)
 end
