@@ -16,9 +16,13 @@ from session.protocol import COMMAND_TYPES, Close, Code, Event
 
 DOCS = Path(__file__).parents[2] / "docs"
 
+SALE_KEYS = [name for name in (key.partition("}")[2] for key in keys.sale("1")) if ":" not in name]
+"""What an event has of its own; with a colon it is the history of a room."""
+
 KEYS_IN_DOCS: dict[str, list[str]] = {
     "LEASES": ["{srv}leases"],
     "EVENTS": ["{srv}events"],
+    "ACTIVE": ["{srv}active"],
     "room": ["<tag>m:<room>", "<tag>h:<room>", "<tag>q:<room>", "{r:<room>}"],
     "user": ["{u:xx}s:<user>", "{u:xx}d:<user>", "{u:xx}r:<user>", "{u:xx}x:<user>"],
     "index": ["{u:xx}i:<instance>"],
@@ -28,6 +32,9 @@ KEYS_IN_DOCS: dict[str, list[str]] = {
     "canary": ["{srv}c:<instance>"],
     "event": ["{e:<event>}cfg"],
     "counts": ["{e:<event>}n"],
+    "sale": [f"{{e:<event>}}{name}" for name in SALE_KEYS],
+    "here": ["{e:<event>}here:<instance>"],
+    "LEDGER": ["#ledger:<event>"],
     "bucket": [],
 }
 """How ``docs/redis.md`` writes what a name of ``session/keys.py`` stands for."""
