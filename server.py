@@ -249,7 +249,7 @@ async def _drain(services: Services, server: HTTPServer) -> None:
             await services.lobby.settled()
             await services.janitor.settled()
             await services.leases.release()
-    except TimeoutError:
+    except (TimeoutError, Unavailable):
         log.warning("the store did not take our leave; the others will sweep this server")
     log.info("left")
 

@@ -117,6 +117,7 @@ class Boards:
         self._wanted = asyncio.Event()
         listener.openers["seats"] = self._open
         listener.notices.on_holding = self._on_holding
+        listener.notices.on_seats = self.look_up
 
     # --- rooms ---
 
@@ -165,10 +166,17 @@ class Boards:
 
     def _on_holding(self, event_id: str, user_id: str, by: str, holding: Holding) -> None:
         """Somebody has changed what a user holds: its other connections here want to know."""
-        if user_id in self._hub.users:
+        # of what a connection here has done its own answer tells
+        if user_id in self._hub.users and by not in self._hub.connections:
             self.learn(event_id, user_id, holding)
             event = SeatsHeld(event_id=event_id, held=holding.seats, hold_expires_at=holding.expires_at)
             self._hub.tell(user_id, event, but=by)
+
+    def held(self, connection: Connection, event_id: str, holding: Holding) -> None:
+        """A connection here has changed what its user holds: the user's others here are told."""
+        self.learn(event_id, connection.user_id, holding)
+        event = SeatsHeld(event_id=event_id, held=holding.seats, hold_expires_at=holding.expires_at)
+        self._hub.tell(connection.user_id, event, but=connection.socket_id)
 
     def _on_expired(self, event_id: str, user_id: str, seats: list[str]) -> None:
         if user_id not in self._hub.users:
@@ -191,6 +199,11 @@ class Boards:
             for user_id in users:
                 self._doubt(event_id, user_id, put_back=True)
 
+    def look_up(self, user_id: str, event_id: str) -> None:
+        """Read what a user who is connected here holds, and tell it where that is new."""
+        if user_id in self._hub.users:
+            self._doubt(event_id, user_id, put_back=False)
+
     def _doubt(self, event_id: str, user_id: str, *, put_back: bool) -> None:
         key = (event_id, user_id)
         self._doubted[key] = put_back or self._doubted.get(key, False)
@@ -209,9 +222,7 @@ class Boards:
                 await asyncio.sleep(RETRY_SECONDS)
 
     async def _look_up(self, event_id: str, user_id: str, *, put_back: bool) -> None:
-        known = self._holdings.get(event_id, {}).get(user_id)
-        if known is None:
-            return
+        known = self._holdings.get(event_id, {}).get(user_id, NOTHING)
         try:
             now = await self._read(event_id, user_id)
             lost = [seat for seat in known.seats if seat not in now.seats]
@@ -221,11 +232,14 @@ class Boards:
         except Unavailable:
             self._doubt(event_id, user_id, put_back=put_back)
             return
-        if self._holdings.get(event_id, {}).get(user_id) is not known:
+        if self._holdings.get(event_id, {}).get(user_id, NOTHING) is not known:
             return
         self.learn(event_id, user_id, now)
         if lost:
             self._hub.tell(user_id, SeatsExpired(event_id=event_id, seats=lost))
+        elif now != known:
+            event = SeatsHeld(event_id=event_id, held=now.seats, hold_expires_at=now.expires_at)
+            self._hub.tell(user_id, event)
 
     async def _read(self, event_id: str, user_id: str) -> Holding:
         return await _or_nothing(self._seats.mine(event_id, Who(user_id)))

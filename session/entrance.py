@@ -290,7 +290,7 @@ class Entrance:
         names = [name for name in wanted if name not in refused]
         admissions, places, holdings = await asyncio.gather(
             asyncio.gather(*(self._admit(name, wanted[name]) for name in names)),
-            self._places(connection, attached.session.lines, names, replaces),
+            self._places(connection, attached.session, names, replaces),
             self._holdings(connection, attached.session, names, replaces),
         )
         # one tick for all rooms: verdicts, answer, and nothing of a room before it
@@ -322,10 +322,11 @@ class Entrance:
             return refused.code.value
 
     async def _places(
-        self, connection: Connection, lines: Iterable[str], names: Iterable[str], replaces: str
+        self, connection: Connection, session: Session, names: Iterable[str], replaces: str
     ) -> dict[str, Place | None]:
         """Where the user stands in each line that its session or its client names."""
-        events = {*lines, *_events(names, QUEUE_PREFIX)}
+        own = [session.queue_event_id] if session.queue_event_id else []
+        events = {*own, *session.lines, *_events(names, QUEUE_PREFIX)}
         found = await asyncio.gather(*(self._lobby.arrive(connection, event, replaces) for event in events))
         return dict(zip(events, found, strict=True))
 
@@ -334,7 +335,8 @@ class Entrance:
     ) -> dict[str, Holding | None]:
         """What the user holds in each event that its session or its client names; None where there is
         none such."""
-        events = {*session.holds, *_events(names, SEATS_PREFIX)}
+        own = [session.seat_event_id] if session.seat_event_id else []
+        events = {*own, *session.holds, *_events(names, SEATS_PREFIX)}
 
         async def holding(event_id: str) -> Holding | None:
             try:

@@ -76,7 +76,7 @@ class Lobby:
         crowd = await self._crowd(event_id)
         place = await self._waiting_rooms.join(event_id, Who(connection.user_id, connection.socket_id))
         self._ticker.is_used(event_id)
-        return self._settle_in(crowd, connection, place, told=connection.socket_id) or place
+        return self._settle_in(crowd, connection, place, is_new=True) or place
 
     async def arrive(self, connection: Connection, event_id: str, replaces: str = "") -> Place | None:
         """Bring a connection's user back to its place; None where it has none (any more).
@@ -90,10 +90,13 @@ class Lobby:
         if place is None:
             self._forget_name(event_id, connection.user_id)
             return None
-        return self._settle_in(crowd, connection, place, told=connection.socket_id) or place
+        return self._settle_in(crowd, connection, place, is_new=False) or place
 
-    def _settle_in(self, crowd: Crowd, connection: Connection, place: Place, told: str) -> Place | None:
-        """Write a place down as it is by now; None where it must be read again first."""
+    def _settle_in(self, crowd: Crowd, connection: Connection, place: Place, *, is_new: bool) -> Place | None:
+        """Write a place down as it is by now; None where it must be read again first.
+
+        The user's other connections here are told what is new; so they are where the place ``is_new`` here.
+        """
         user_id = connection.user_id
         crowd.here.add(user_id)
         if user_id not in self._hub.users:
@@ -104,8 +107,9 @@ class Lobby:
             self.look_up(user_id, crowd.event_id)
             return None
         before = crowd.put(user_id, now)
-        if before is not None and before.status == WAITING and now.status == ADMITTED:
-            self._tell_admitted(crowd.event_id, user_id, now.until, but=told)
+        if (is_new and before is None) or (before is not None and before.status != now.status):
+            event = self._event(crowd.event_id, user_id, now.status, now.position, now.until)
+            self._hub.tell(user_id, event, but=connection.socket_id)
         return now
 
     def left(self, connection: Connection, event_id: str) -> None:
@@ -134,8 +138,13 @@ class Lobby:
             self._wanted.set()
 
     async def settled(self) -> None:
-        """Wait until the store knows of everyone who has gone."""
+        """Wait until the store knows of everyone who has gone, and nothing of this server any more.
+
+        Raises:
+            Unavailable: the store did not answer in time; the others will sweep this server.
+        """
         await self._settled.wait()
+        await self._waiting_rooms.go()
 
     async def _crowd(self, event_id: str) -> Crowd:
         """The crowd of a line, opening its ledger where nobody here is in that line yet.
@@ -157,7 +166,7 @@ class Lobby:
 
     def on_admitted(self, event_id: str, user_id: str, until: int | None) -> None:
         """Tell a user that it may enter."""
-        self._tell_admitted(event_id, user_id, until)
+        self._hub.tell(user_id, self._event(event_id, user_id, ADMITTED, 0, until))
 
     def on_left(self, event_id: str, user_id: str, by: str, why: str) -> None:
         """Tell a user that its place, or its admission, is gone."""
@@ -204,9 +213,6 @@ class Lobby:
         """Tell one connection where its user stands."""
         connection.send(self._event(event_id, connection.user_id, place.status, place.position, place.until))
 
-    def _tell_admitted(self, event_id: str, user_id: str, until: int | None, but: str = "") -> None:
-        self._hub.tell(user_id, self._event(event_id, user_id, ADMITTED, 0, until), but)
-
     def _event(self, event_id: str, user_id: str, status: str, position: int, until: int | None) -> Event:
         if status == ADMITTED:
             pass_ = self.passed(event_id, user_id, until)
@@ -228,6 +234,7 @@ class Lobby:
             await asyncio.sleep(max(0.1, began + ROUND_SECONDS - time.monotonic()))
 
     async def _count_one(self, crowd: Crowd) -> None:
+        self._close_if_empty(crowd)
         figures = self._ticker.figures.get(crowd.event_id)
         if figures is None:
             return
@@ -238,7 +245,6 @@ class Lobby:
                     event = self._event(crowd.event_id, user_id, WAITING, waiter.position, None)
                     self._hub.tell(user_id, event)
             await asyncio.sleep(0)
-        self._close_if_empty(crowd)
 
     def _close_if_empty(self, crowd: Crowd) -> None:
         room = self._hub.rooms.get(f"{keys.LEDGER}:{crowd.event_id}")
@@ -349,9 +355,9 @@ class Lobby:
     async def _unname_all(self) -> bool:
         unnamed, self._unnamed = self._unnamed, {}
         for event_id, user_id in list(unnamed):
-            crowd = self._crowds.get(event_id)
             try:
-                if crowd is None or user_id not in crowd.users:
+                # it may have joined again meanwhile, also elsewhere
+                if (await self._waiting_rooms.places(event_id, [user_id]))[0] is None:
                     await self._manager.unname(user_id, LINE, event_id)
             except Unavailable:
                 self._unnamed = unnamed | self._unnamed

@@ -29,6 +29,8 @@ MOST_NAMES = 16
 """Events in whose lines a user may stand at a time, and events in which it may hold seats."""
 LINE, SEATS = "w", "h"
 """What a session names an event for: a place in its line, or seats held there."""
+TOLD = {LINE: "q", SEATS: "s"}
+"""The notice by which other servers learn of it."""
 
 
 class Membership(Protocol):
@@ -298,9 +300,20 @@ class SessionManager:
         Raises:
             Gone, Forgotten: the connection ``by`` is not attached any more.
         """
-        k = keys.user(user_id)
-        changes: list[Arg] = ["seen", "", "", "set", FIELDS["queue_event_id"], event_id]
-        changes += ["tell", f"q {user_id} {event_id}", f"{k.channel} {self._servers.instance}"]
+        await self._tell(user_id, LINE, "queue_event_id", event_id, by)
+
+    async def tell_seats(self, user_id: str, event_id: str, *, by: Fence | None = None) -> None:
+        """The user has got seats: its session says so, and so do its other servers learn.
+
+        Raises:
+            Gone, Forgotten: the connection ``by`` is not attached any more.
+        """
+        await self._tell(user_id, SEATS, "seat_event_id", event_id, by)
+
+    async def _tell(self, user_id: str, kind: str, name: str, event_id: str, by: Fence | None) -> None:
+        changes: list[Arg] = ["seen", "", "", "set", FIELDS[name], event_id, "set", f"{kind}:{event_id}", 1]
+        channel = keys.user(user_id).channel
+        changes += ["tell", f"{TOLD[kind]} {user_id} {event_id}", f"{channel} {self._servers.instance}"]
         await self._change(user_id, changes, by)
 
     async def renew(self, user_id: str, *, active: bool, by: Fence) -> None:

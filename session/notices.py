@@ -23,6 +23,8 @@ class Notices:
         """Told the bucket in which a notice was missed."""
         self.on_line: Callable[[str, str], None] = lambda user_id, event_id: None
         """Told a user who has got a place in a line through another server."""
+        self.on_seats: Callable[[str, str], None] = lambda user_id, event_id: None
+        """Told a user who has got seats in an event through another server."""
         self.on_holding: OnHolding = lambda event_id, user_id, by, holding: None
         """Told what a user holds from now on, and by which socket."""
 
@@ -36,7 +38,7 @@ class Notices:
 
     def act(self, kind: bytes, text: str) -> None:
         """Do what a notice says: ``i`` counts, ``x`` replaced, ``d`` removed, ``k`` revoked, ``q`` has a
-        place in a line, ``h`` holds seats."""
+        place in a line, ``s`` has seats, ``h`` holds these from now on."""
         if kind == b"i":
             event_id, instance, count = text.split(" ")
             room = self._hub.rooms.get(f"event:{event_id}")
@@ -56,6 +58,9 @@ class Notices:
         elif kind == b"q":
             user_id, event_id = text.split(" ")
             self.on_line(user_id, event_id)
+        elif kind == b"s":
+            user_id, event_id = text.split(" ")
+            self.on_seats(user_id, event_id)
         elif kind == b"h":
             event_id, user_id, by, first, until, *seats = text.split(" ")
             self.on_holding(event_id, user_id, by, Holding(int(first), int(until), [*filter(None, seats)]))

@@ -72,7 +72,13 @@ class SeatCommands:
         check_room_limit(connection, name, self._config.max_rooms)
         holding = await self._boards.mine(connection, event_id)
         admission = await self._listener.admit(name, position(command.since))
-        await self._set_event(connection, event_id)
+        await self._entrance.attached(
+            connection,
+            lambda: self._manager.update(
+                connection.user_id, {"seat_event_id": event_id}, by=fence(connection)
+            ),
+        )
+        connection.seat_event_id = event_id
         again = name in connection.rooms and command.since is None
         entered = self._listener.enter(connection, admission, anew=again)
         recovered = recovery(entered, command.since)
@@ -129,9 +135,10 @@ class SeatCommands:
         await asyncio.gather(self._name(connection, event_id), self._waiting_rooms.use(event_id))
         self._ticker.is_used(event_id)
         holding = await hold(event_id, _who(connection))
-        self._boards.learn(event_id, connection.user_id, holding)
-        if connection.seat_event_id != event_id:
-            await self._set_event(connection, event_id)
+        known = event_id in self._boards.of(connection.user_id)
+        self._boards.held(connection, event_id, holding)
+        if connection.seat_event_id != event_id or not known:
+            await self._tell_session(connection, event_id)
         connection.send(
             SeatsHeld(id=cid, event_id=event_id, held=holding.seats, hold_expires_at=holding.expires_at)
         )
@@ -139,7 +146,7 @@ class SeatCommands:
     async def _extend(self, connection: Connection, command: ExtendHold, cid: CommandId | UnsetType) -> None:
         event_id = str(command.event_id)
         holding = await self._seats.extend(event_id, _who(connection))
-        self._boards.learn(event_id, connection.user_id, holding)
+        self._boards.held(connection, event_id, holding)
         connection.send(
             SeatsHeld(id=cid, event_id=event_id, held=holding.seats, hold_expires_at=holding.expires_at)
         )
@@ -149,7 +156,7 @@ class SeatCommands:
     ) -> None:
         event_id = str(command.event_id)
         holding = await self._seats.release(event_id, _who(connection), command.seats) or NOTHING
-        self._boards.learn(event_id, connection.user_id, holding)
+        self._boards.held(connection, event_id, holding)
         connection.send(
             SeatsReleased(id=cid, event_id=event_id, held=holding.seats, hold_expires_at=holding.expires_at)
         )
@@ -182,13 +189,11 @@ class SeatCommands:
         except Refused:
             return False
 
-    async def _set_event(self, connection: Connection, event_id: str) -> None:
+    async def _tell_session(self, connection: Connection, event_id: str) -> None:
         try:
             await self._entrance.attached(
                 connection,
-                lambda: self._manager.update(
-                    connection.user_id, {"seat_event_id": event_id}, by=fence(connection)
-                ),
+                lambda: self._manager.tell_seats(connection.user_id, event_id, by=fence(connection)),
             )
         except Unavailable:
             # what it is about has happened

@@ -87,7 +87,7 @@ def build(config: Config, *, redis_url: str, secret: str, api_key: str) -> Servi
         listener=listener, leases=leases, janitor=janitor, lobby=lobby, boards=boards,
     )  # fmt: skip
     watch.on_doubt = janitor.doubt
-    watch.on_line = lobby.look_up
+    watch.on_line, watch.on_seats = lobby.look_up, boards.look_up
     janitor.reattach = entrance.reattach
     janitor.sweep_lines = lobby.sweep
     commands = Commands(

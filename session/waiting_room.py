@@ -80,6 +80,8 @@ class WaitingRooms:
         self._scripts = SaleScripts(store, config)
         self._server = server
         self._named: dict[str, float] = {}
+        self._entered: set[tuple[str, str]] = set()
+        """(event, instance) where this server has users, or had."""
 
     # --- users ---
 
@@ -115,6 +117,7 @@ class WaitingRooms:
         )
         if answer[0] == b"open":
             raise Refused(Code.NOT_FOUND, "this event has no waiting room")
+        self._entered.add((event_id, self._server.instance))
         return _place(answer)
 
     async def leave(self, event_id: str, who: Who, why: str = "left") -> bool:
@@ -223,6 +226,8 @@ class WaitingRooms:
         now = asyncio.get_running_loop().time()
         if now - self._named.get(event_id, -NAME_EVERY_SECONDS) < NAME_EVERY_SECONDS:
             return
+        if not await self._store.command("EXISTS", keys.event(event_id)):
+            return  # nothing will happen there
         await self._store.command("ZADD", keys.ACTIVE, self._store.clock.now_ms(), event_id)
         self._named = {name: at for name, at in self._named.items() if now - at < NAME_EVERY_SECONDS}
         self._named[event_id] = now
@@ -262,7 +267,15 @@ class WaitingRooms:
         """
         await self._store.script("event_forget", [keys.ACTIVE], [IDLE_AFTER_MS, *events])
 
-    # --- dead servers ---
+    # --- servers that have gone ---
+
+    async def go(self) -> None:
+        """This server has no users any more: its name is taken off every line where it stands.
+
+        Raises:
+            Unavailable: the store did not answer in time.
+        """
+        await asyncio.gather(*(self.bury(event_id, instance) for event_id, instance in self._entered))
 
     async def left_at(self, event_id: str, instance: str) -> list[str]:
         """The users whom an instance has left behind.

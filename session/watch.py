@@ -45,6 +45,8 @@ class Watch:
         """Told a connection that the store does not know any more."""
         self.on_line: Callable[[str, str], None] = lambda user_id, event_id: None
         """Told a user, and an event in whose line it may have a place."""
+        self.on_seats: Callable[[str, str], None] = lambda user_id, event_id: None
+        """Told a user, and an event in which it may hold seats."""
         listener.on_bucket = self.look_at
         listener.notices.on_jump = self.look_at
 
@@ -146,6 +148,8 @@ class Watch:
                 self.on_doubt(connection)
         for event_id in checked.session.lines:
             self.on_line(user_id, event_id)
+        for event_id in checked.session.holds:
+            self.on_seats(user_id, event_id)
         room = self._hub.rooms.get(f"user:{user_id}")
         if room is not None and (room.state is not State.LIVE or room.log.position != checked.user_room):
             self._listener.repair(room, "bucket")

@@ -1,4 +1,4 @@
-"""The waiting room over real servers: places, admissions, who is told what, and what happens to who is away."""
+"""The waiting room over real servers: places, admissions, who is told what, and who is away."""
 
 import time
 from typing import Any
@@ -343,12 +343,11 @@ async def test_the_time_told_comes_from_the_measured_rate(servers: Servers, conn
 
     # the figure is of several seconds: wait until a good part has been let in
     await line[14].expect("queue-entry-allowed", 20)
-    told = await last.expect("queue-updated", position=8)
+    told = [frame for frame in last.frames if frame["type"] == "queue-updated"][-1]
     await order(a, {"paused": True})
-    unknown = await last.expect("queue-updated", etaSeconds=None, position=told["position"])
+    await last.expect("queue-updated", etaSeconds=None)
 
-    assert 2 <= told["etaSeconds"] <= 8
-    assert unknown["total"] <= told["total"]
+    assert told["position"] / 4 <= told["etaSeconds"] <= told["position"]
     positions = [f["position"] for f in last.frames if f["type"] in {"queue-updated", "queue-joined"}]
     assert sorted(positions, reverse=True) == positions
 
@@ -409,7 +408,7 @@ async def test_a_user_stands_in_sixteen_lines_and_no_more(servers: Servers, conn
 
 
 async def test_capacity_can_grow_and_shrink(servers: Servers, connect: Connect) -> None:
-    """More room lets the next in at once; less puts nobody out, and lets nobody in until there is room again."""
+    """More room lets the next in at once; less puts nobody out, and lets nobody in until there is room."""
     (a,) = servers(1)
     await put(a)
     mina, noah, jun = await in_line(connect, a, "mina", "noah", "jun")

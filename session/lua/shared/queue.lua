@@ -109,15 +109,19 @@ local function admit(c, new)
   count(c, #heads / 2, waited)
 end
 
--- The admissions of the last minute: how many of those who waited, and over how many ms.
+-- The admissions of the last minute: how many of those who waited followed the first one, and within how
+-- many ms. One alone says nothing of the rate.
 local function measure()
-  local n, oldest = 0, now
+  local n, first, oldest = 0, 0, now
   for _, line in ipairs(redis.call('LRANGE', RATE, 0, -1)) do
     local at, w = line:match('^(%d+) %d+ (%d+)')
-    at = at * RATE_MS
-    if at > now - 60000 and w ~= '0' then n, oldest = n + tonumber(w), math.min(oldest, at) end
+    at, w = at * RATE_MS, tonumber(w)
+    if at > now - 60000 and w > 0 then
+      n = n + w
+      if at < oldest then first, oldest = w, at end
+    end
   end
-  return n, math.max(now - oldest, 5000)
+  return n - first, math.max(now - oldest, 1000)
 end
 
 -- What everyone in the line is told of it: total, present, admitted, held, sold, seats, admissions of the last

@@ -15,7 +15,7 @@ local function settings()
   local v = redis.call('HMGET', CFG, 'made', 'catalog', 'count', 'cap', 'rate', 'adm', 'hold', 'long', 'most',
     'start')
   local hold = tonumber(v[7])
-  return {made = v[1], catalog = v[2], count = tonumber(v[3] or 0), cap = tonumber(v[4]),
+  return {made = v[1], catalog = v[2] or '', count = tonumber(v[3] or 0), cap = tonumber(v[4]),
     rate = tonumber(v[5]), adm = tonumber(v[6]), hold = hold or tonumber(hold_ms),
     longest = tonumber(v[8]) or (hold and 2 * hold) or tonumber(longest_ms), most = tonumber(v[9] or most),
     start = tonumber(v[10] or 0)}
