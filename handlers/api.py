@@ -200,20 +200,13 @@ class Holds(ApiHandler):
         action = self.body(HoldOrder).action
         who = Who(user_id)
         if action == "release":
-            holding = await self.services.seats.release(event_id, who)
+            held, holding = await self.services.seats.release(event_id, who)
         else:
-            try:
-                holding = await self.services.seats.extend(event_id, who)
-            except Refused as refused:
-                if refused.code is not Code.NOT_FOUND or await self._is_gone(event_id):
-                    raise
-                holding = None
-        if holding is None:
+            holding = await self.services.seats.extend(event_id, who)
+            held = bool(holding.seats)
+        if not held:
             raise HTTPError(409, "this user holds no seats there")
         self.answer({"held": holding.seats, "holdExpiresAt": holding.expires_at})
-
-    async def _is_gone(self, event_id: str) -> bool:
-        return await self.services.events.get(event_id) is None
 
 
 class Bookings(ApiHandler):

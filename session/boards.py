@@ -145,6 +145,8 @@ class Boards:
     def learn(self, event_id: str, user_id: str, holding: Holding) -> None:
         """A user who is connected here holds that, and no more."""
         users = self._holdings.setdefault(event_id, {})
+        if user_id in users and holding.version < users[user_id].version:
+            holding = users[user_id]  # what is known is newer
         if holding.seats and user_id in self._hub.users:
             users[user_id] = holding
             # the room is followed although nobody may read it: it tells when the hold has ended
@@ -162,12 +164,13 @@ class Boards:
     def forget(self, user_id: str) -> None:
         """A user's last connection here has ended."""
         for event_id in self.of(user_id):
-            self.learn(event_id, user_id, NOTHING)
+            self._forget(event_id, user_id)
 
     def _on_holding(self, event_id: str, user_id: str, by: str, holding: Holding) -> None:
         """Somebody has changed what a user holds: its other connections here want to know."""
         # of what a connection here has done its own answer tells
-        if user_id in self._hub.users and by not in self._hub.connections:
+        known = self._holdings.get(event_id, {}).get(user_id, NOTHING)
+        if user_id in self._hub.users and by not in self._hub.connections and holding.version > known.version:
             self.learn(event_id, user_id, holding)
             event = SeatsHeld(event_id=event_id, held=holding.seats, hold_expires_at=holding.expires_at)
             self._hub.tell(user_id, event, but=by)
@@ -185,19 +188,25 @@ class Boards:
         known = self._holdings.get(event_id, {}).get(user_id)
         # it may have taken others since
         if known is not None and known.until <= self._store.clock.now_ms() + 1000:
-            self.learn(event_id, user_id, NOTHING)
+            self._forget(event_id, user_id)
+
+    def _forget(self, event_id: str, user_id: str) -> None:
+        known = self._holdings[event_id][user_id]
+        self.learn(event_id, user_id, known._replace(seats=[]))
 
     # --- after something was lost ---
 
     def _on_restart(self, event_id: str) -> None:
-        for user_id in self._holdings.get(event_id, ()):
-            self._doubt(event_id, user_id, put_back=False)
+        users = self._holdings.get(event_id, {})
+        for user_id, known in users.items():
+            # the store may count from an earlier number now
+            users[user_id] = known._replace(version=0)
+            self._doubt(event_id, user_id, put_back=True)
 
     def doubt_all(self) -> None:
         """Another incarnation of the store answers: what it has lost of the holds is held again."""
-        for event_id, users in self._holdings.items():
-            for user_id in users:
-                self._doubt(event_id, user_id, put_back=True)
+        for event_id in self._holdings:
+            self._on_restart(event_id)
 
     def look_up(self, user_id: str, event_id: str) -> None:
         """Read what a user who is connected here holds, and tell it where that is new."""
@@ -237,7 +246,7 @@ class Boards:
         self.learn(event_id, user_id, now)
         if lost:
             self._hub.tell(user_id, SeatsExpired(event_id=event_id, seats=lost))
-        elif now != known:
+        elif now.seats != known.seats or now.until != known.until:
             event = SeatsHeld(event_id=event_id, held=now.seats, hold_expires_at=now.expires_at)
             self._hub.tell(user_id, event)
 

@@ -43,7 +43,7 @@ class Ears(Protocol):
 class Waiter:
     """A user here: ``base`` is the ledger's offset that its position is of, if later than the last count."""
 
-    __slots__ = ("base", "position", "seq", "status", "told", "until")
+    __slots__ = ("base", "made", "position", "seq", "status", "told", "until")
 
     def __init__(self, place: Place) -> None:
         self.status = place.status
@@ -51,6 +51,7 @@ class Waiter:
         self.position = self.told = place.position
         self.until = place.until
         self.base = place.ledger.offset
+        self.made = place.made
 
 
 class Crowd:

@@ -183,7 +183,7 @@ class Lobby:
             room = self._hub.rooms[f"{keys.LEDGER}:{event_id}"]
             crowd.begin(room.log.hi)
             for user_id in crowd.here:
-                self.look_up(user_id, event_id)
+                self.look_up(user_id, event_id, put_back=True)
 
     def put_back_all(self) -> None:
         """Another incarnation of the store answers: it may have lost places."""
@@ -241,7 +241,8 @@ class Lobby:
         moved = list(crowd.count(figures))
         for at in range(0, len(moved), AT_ONCE):
             for user_id, waiter in moved[at : at + AT_ONCE]:
-                if waiter.status == WAITING:
+                # it may have left while others were told
+                if waiter.status == WAITING and crowd.users.get(user_id) is waiter:
                     event = self._event(crowd.event_id, user_id, WAITING, waiter.position, None)
                     self._hub.tell(user_id, event)
             await asyncio.sleep(0)
@@ -321,8 +322,8 @@ class Lobby:
         crowd = await self._crowd(event_id)
         known = ((user, crowd.users.get(user)) for user in users if put_back[user])
         lost = [(user, *_known(waiter)) for user, waiter in known if waiter is not None]
-        if lost:
-            await self._waiting_rooms.put_back(event_id, lost)
+        for made in {crowd.users[user].made for user, *_ in lost}:
+            await self._waiting_rooms.put_back(event_id, made, lost)
         places = await asyncio.gather(*(self._arrive(event_id, user) for user in users))
         for user_id, place in zip(users, places, strict=True):
             self._learn(crowd, user_id, place)

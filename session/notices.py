@@ -62,8 +62,9 @@ class Notices:
             user_id, event_id = text.split(" ")
             self.on_seats(user_id, event_id)
         elif kind == b"h":
-            event_id, user_id, by, first, until, *seats = text.split(" ")
-            self.on_holding(event_id, user_id, by, Holding(int(first), int(until), [*filter(None, seats)]))
+            event_id, user_id, by, first, until, version, *seats = text.split(" ")
+            holding = Holding(int(first), int(until), int(version), [*filter(None, seats)])
+            self.on_holding(event_id, user_id, by, holding)
 
     def revoke(self, user_id: str, marks: frozenset[str]) -> None:
         """Close those of a user's connections here whose token is among the revoked."""

@@ -32,7 +32,7 @@ from session.protocol import (
     SeatsReleased,
 )
 from session.sale import Who
-from session.seats import NOTHING, Holding, Seats
+from session.seats import Holding, Seats
 from session.store import Unavailable
 from session.ticker import Ticker
 from session.waiting_room import WaitingRooms
@@ -146,6 +146,8 @@ class SeatCommands:
     async def _extend(self, connection: Connection, command: ExtendHold, cid: CommandId | UnsetType) -> None:
         event_id = str(command.event_id)
         holding = await self._seats.extend(event_id, _who(connection))
+        if not holding.seats:
+            raise Refused(Code.NOT_FOUND, "no seats are held")
         self._boards.held(connection, event_id, holding)
         connection.send(
             SeatsHeld(id=cid, event_id=event_id, held=holding.seats, hold_expires_at=holding.expires_at)
@@ -155,7 +157,7 @@ class SeatCommands:
         self, connection: Connection, command: ReleaseSeats, cid: CommandId | UnsetType
     ) -> None:
         event_id = str(command.event_id)
-        holding = await self._seats.release(event_id, _who(connection), command.seats) or NOTHING
+        _, holding = await self._seats.release(event_id, _who(connection), command.seats)
         self._boards.held(connection, event_id, holding)
         connection.send(
             SeatsReleased(id=cid, event_id=event_id, held=holding.seats, hold_expires_at=holding.expires_at)

@@ -30,10 +30,14 @@ RunOnSeats = Callable[[bytes, list[str]], Awaitable[list[Any]]]
 
 
 class Holding(NamedTuple):
-    """What a user holds in an event; ``first`` and ``until`` are Unix ms, 0 where nothing is held."""
+    """What a user holds in an event; ``first`` and ``until`` are Unix ms, 0 where nothing is held.
+
+    Of two for one event that with the higher ``version`` is newer.
+    """
 
     first: int
     until: int
+    version: int
     seats: list[str]
 
     @property
@@ -42,7 +46,7 @@ class Holding(NamedTuple):
         return self.until if self.seats else None
 
 
-NOTHING = Holding(0, 0, [])
+NOTHING = Holding(0, 0, 0, [])
 
 
 class Booking(NamedTuple):
@@ -152,21 +156,21 @@ class Seats:
         raise Refused(Code.SEAT_UNAVAILABLE, "others were faster each time; try again", {"seats": []})
 
     async def extend(self, event_id: str, who: Who) -> Holding:
-        """Lengthen a hold.
+        """Lengthen a hold, if there is one.
 
         Raises:
-            Refused: nothing is held, or it cannot be longer.
+            Refused: it cannot be longer.
             Replaced, Unavailable: as `SaleScripts.run`.
         """
         answer = await self._scripts.run("extend", event_id, who=who)
-        if answer[0] == b"none":
-            raise Refused(Code.NOT_FOUND, "no seats are held")
         if answer[0] == b"limit":
             raise Refused(Code.HOLD_LIMIT, "the hold is as long already as it may be")
         return self._holding(event_id, answer)
 
-    async def release(self, event_id: str, who: Who, seats: Sequence[str] | None = None) -> Holding | None:
-        """Give seats back, or all; None where nothing was held. What it does not hold stays as it is.
+    async def release(
+        self, event_id: str, who: Who, seats: Sequence[str] | None = None
+    ) -> tuple[bool, Holding]:
+        """Give seats back, or all: whether any were held, and what is left. What it does not hold stays.
 
         Raises:
             Refused: one of them is no seat.
@@ -176,7 +180,7 @@ class Seats:
             answer = await self._scripts.run("release", event_id, ["all"], who=who)
         else:
             answer = await self._on_seats(event_id, seats, self._script("release", event_id, who, ["named"]))
-        return None if answer[0] == b"none" else self._holding(event_id, answer)
+        return answer[0] != b"none", self._holding(event_id, answer)
 
     # --- selling ---
 
@@ -294,10 +298,12 @@ class Seats:
 
     def _holding(self, event_id: str, answer: list[Any]) -> Holding:
         if answer[0] == b"none":
-            return NOTHING
-        _, first, until, flushed, *seats = answer
+            return NOTHING._replace(version=int(answer[1]))
+        _, first, until, version, flushed, *seats = answer
         self._soon(event_id, flushed)
-        return Holding(int(first), int(until), _text(seats)) if seats else NOTHING
+        if not seats:
+            return NOTHING._replace(version=int(version))
+        return Holding(int(first), int(until), int(version), _text(seats))
 
     def _soon(self, event_id: str, flushed: bytes) -> None:
         if flushed == b"later":

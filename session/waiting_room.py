@@ -64,6 +64,8 @@ class Place(NamedTuple):
     until: int | None
     ledger: Position
     figures: Figures
+    made: str
+    """Which event it is: one that was deleted and created anew is another."""
 
 
 class Server(Protocol):
@@ -157,9 +159,9 @@ class WaitingRooms:
             return [None] * len(users)
         return [_place(one) for one in answer[1:]]
 
-    async def put_back(self, event_id: str, known: Iterable[tuple[str, int, int | None]]) -> None:
+    async def put_back(self, event_id: str, made: str, known: Iterable[tuple[str, int, int | None]]) -> None:
         """Give places back that the store may have lost: user, number, and until when it is admitted (0
-        without an end, None where it waits).
+        without an end, None where it waits). Of another event than the one ``made`` so, none.
 
         Raises:
             Unavailable: the store did not answer in time; asking again does no harm.
@@ -169,7 +171,7 @@ class WaitingRooms:
             triples += [user_id, seq, "" if until is None else until]
         try:
             await self._scripts.run(
-                "put_back", event_id, [self._server.instance, *triples],
+                "put_back", event_id, [self._server.instance, made, *triples],
                 own_keys=[keys.here(event_id, self._server.instance)],
             )  # fmt: skip
         except Unavailable:
@@ -298,11 +300,12 @@ def _place(answer: Sequence[Any]) -> Place | None:
     if answer[0] == b"none":
         return None
     if answer[0] == b"admitted":
-        _, until, epoch, head, figures = answer
+        _, until, epoch, head, figures, made = answer
         ledger = Position(epoch.decode(), int(head))
-        return Place(ADMITTED, 0, 0, int(until) or None, ledger, _figures(figures))
-    _, seq, position, epoch, head, figures = answer
-    return Place(WAITING, int(seq), position, None, Position(epoch.decode(), int(head)), _figures(figures))
+        return Place(ADMITTED, 0, 0, int(until) or None, ledger, _figures(figures), made.decode())
+    _, seq, position, epoch, head, figures, made = answer
+    ledger = Position(epoch.decode(), int(head))
+    return Place(WAITING, int(seq), position, None, ledger, _figures(figures), made.decode())
 
 
 def _figures(values: Sequence[int]) -> Figures:

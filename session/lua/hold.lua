@@ -1,7 +1,7 @@
 -- Uses sale, seats. Holds seats for a user, all or nothing. What it holds already is no error.
 -- KEYS as shared/sale.lua
 -- ARGV[16..] how many more seats are wanted than named, first and until of a hold that the store has lost ('' else), seats as index=id
--- Returns {'ok', first, until, flush, ids held ...}, {'taken', flush, ids ...}, {'many', most}, {'closed', start},
+-- Returns {'ok', first, until, version, flush, ids held ...}, {'taken', flush, ids ...}, {'many', most}, {'closed', start},
 --      {'outside'}, {'catalog'}, {'absent'}, {'gone'} or {'late'}. Repeating it does no harm.
 local more, first, till, wanted = tonumber(ARGV[16]), ARGV[17], ARGV[18], named(19)
 if late() then return {'late'} end
@@ -32,4 +32,4 @@ if #new > 0 then
   keep(user, g)
   tell_holds(user, g)
 end
-return {'ok', int(g.first), int(g.till), flush(), unpack(ids(g.seats))}
+return answer(g, flush())

@@ -1,13 +1,14 @@
 -- Uses sale, queue. Gives places back that the store has lost with its newest writes, under their old numbers.
 -- KEYS as shared/sale.lua, and the users here
--- ARGV[16..] instance, then triples: user, seq, until when it is admitted (0 no deadline, '' it waits)
+-- ARGV[16..] instance, request that made the event (of another one nothing is put back), then triples: user,
+--      seq, until when it is admitted (0 no deadline, '' it waits)
 -- Returns {'ok'}, {'absent'} or {'late'}. Repeating it does no harm.
 if late() then return {'late'} end
 local c = settings()
-if not c.made or not c.cap then return {'absent'} end
+if c.made ~= ARGV[17] or not c.cap then return {'absent'} end
 local s = redis.call('HMGET', SALE, 'inc', 'seq', 'edge')
 local edge = tonumber(s[1] == incarnation() and s[3] or s[2] or 0)
-for k = 17, #ARGV, 3 do
+for k = 18, #ARGV, 3 do
   local of, seq, till = ARGV[k], tonumber(ARGV[k + 1]), tonumber(ARGV[k + 2])
   local known = score(PRESENT, of) or score(ABSENT, of) or score(ADMITTED, of)
   if not known and seq > edge and not till then redis.call('ZADD', PRESENT, int(seq), of) end

@@ -1,7 +1,7 @@
 -- Uses sale, seats. Gives a user's held seats back; one that it does not hold is none of its business.
 -- KEYS as shared/sale.lua
 -- ARGV[16..] 'all' | 'named', seats as index=id
--- Returns {'ok', first, until, flush, ids still held ...}, {'none'} (nothing was held), {'catalog'}, {'absent'},
+-- Returns {'ok', first, until, version, flush, ids still held ...}, {'none', version} (nothing was held), {'catalog'}, {'absent'},
 --      {'gone'} or {'late'}. Repeating it does no harm.
 local all, wanted = ARGV[16] == 'all', named(17)
 if late() then return {'late'} end
@@ -10,7 +10,7 @@ local no = refused(c)
 if no then return no end
 if not all and catalog ~= c.catalog then return {'catalog'} end
 local g, free, stay, is_named = mine(), {}, {}, {}
-if #g.seats == 0 then flush() return {'none'} end
+if #g.seats == 0 then flush() return {'none', version()} end
 for _, seat in ipairs(wanted) do is_named[seat[1]] = true end
 for _, seat in ipairs(g.seats) do
   local list = (all or is_named[seat[1]]) and free or stay
@@ -22,4 +22,4 @@ if #free > 0 then
   keep(user, g)
   tell_holds(user, g)
 end
-return {'ok', int(g.first), int(g.till), flush(), unpack(ids(g.seats))}
+return answer(g, flush())

@@ -1,10 +1,10 @@
 -- Uses sale, seats. Reads what a user holds, and keeps out the connection that it has replaced.
 -- KEYS as shared/sale.lua
 -- ARGV none of its own
--- Returns {'ok', first, until, 'none', ids held ...}, {'none'}, {'absent'}, {'gone'} or {'late'}
+-- Returns {'ok', first, until, version, 'none', ids held ...}, {'none', version}, {'absent'}, {'gone'} or {'late'}
 if late() then return {'late'} end
 local no = refused(settings())
 if no then return no end
 local g = group(user)
-if #g.seats == 0 or g.till <= now then return {'none'} end
-return {'ok', int(g.first), int(g.till), 'none', unpack(ids(g.seats))}
+if #g.seats == 0 or g.till <= now then return {'none', version()} end
+return answer(g, 'none')

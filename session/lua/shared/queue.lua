@@ -7,6 +7,7 @@ local FAR = 9007199254740991
 local RATE_MS = 100
 local AT_ONCE = 200
 local HOLE = 1000000
+local SETTLE_MS = 3000
 local lines = {}
 
 local function note(...) lines[#lines + 1] = table.concat({...}, ' ') end
@@ -93,6 +94,15 @@ local function let_in(c, of, seq)
   note('A', c.adm and int(till) or 0, int(seq), of)
 end
 
+-- Whether another incarnation of the store answers since a moment ago: who was let in by writes that it has
+-- lost is put back first, or the others would take that room.
+local function is_settling()
+  local inc, s = incarnation(), redis.call('HMGET', SALE, 'ainc', 'settle')
+  if s[1] == inc then return now < tonumber(s[2] or 0) end
+  redis.call('HSET', SALE, 'ainc', inc, 'settle', s[1] and int(now + SETTLE_MS) or 0)
+  return s[1] and true or false
+end
+
 -- Lets in whom capacity, rate and pause allow, the first of those who are there first. `new` has come just now.
 local function admit(c, new)
   purge()
@@ -100,7 +110,7 @@ local function admit(c, new)
   local n = math.min(c.cap - redis.call('ZCARD', ADMITTED), AT_ONCE)
   if n <= 0 or redis.call('ZCARD', PRESENT) == 0 then return end
   n = math.min(n, allowance(c))
-  if n <= 0 then return end
+  if n <= 0 or is_settling() then return end
   local heads, waited = redis.call('ZRANGE', PRESENT, 0, n - 1, 'WITHSCORES'), 0
   for i = 1, #heads, 2 do
     let_in(c, heads[i], heads[i + 1])
@@ -133,19 +143,19 @@ local function figures(c)
     tonumber(s[2] or 0), c.count, tonumber(s[3] or 0), tonumber(s[4] or 0), s[5] and 1 or 0}
 end
 
--- Where a user stands: {'admitted', till | 0, epoch and head of the ledger, figures},
--- {'waiting', seq, position, epoch, head, figures} or {'none'}.
+-- Where a user stands: {'admitted', till | 0, epoch and head of the ledger, figures, request that made the
+-- event}, {'waiting', seq, position, epoch, head, figures, request} or {'none'}.
 local function place(c, of)
   local e, h = head(LMETA)
   local till = score(ADMITTED, of)
   if till and till > now then
-    return {'admitted', tonumber(redis.call('HGET', CAP, of) or 0), e, h, figures(c)}
+    return {'admitted', tonumber(redis.call('HGET', CAP, of) or 0), e, h, figures(c), c.made}
   end
   local seq = score(PRESENT, of) or score(ABSENT, of)
   if not seq then return {'none'} end
   local before = '(' .. int(seq)
   local ahead = redis.call('ZCOUNT', PRESENT, '-inf', before) + redis.call('ZCOUNT', ABSENT, '-inf', before)
-  return {'waiting', int(seq), ahead + 1, e, h, figures(c)}
+  return {'waiting', int(seq), ahead + 1, e, h, figures(c), c.made}
 end
 
 -- A user is there, at an instance: an absent one is back at its place, unless its grace is over.

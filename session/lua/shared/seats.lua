@@ -47,8 +47,12 @@ local function turn(seats, to, held, sold)
   if sold ~= 0 then redis.call('HINCRBY', SALE, 's', sold) end
 end
 
--- Writes what a user holds, and tells the servers, whose other tabs may want to know.
+-- How often anybody's holds have changed here: of two answers the one with the higher number is newer.
+local function version() return tonumber(redis.call('HGET', SALE, 'v') or 0) end
+
+-- Writes what a user holds.
 local function keep(of, g)
+  redis.call('HINCRBY', SALE, 'v', 1)
   if #g.seats == 0 then
     redis.call('HDEL', HOLDS, of)
     redis.call('ZREM', DUE, of)
@@ -61,10 +65,11 @@ local function keep(of, g)
   end
 end
 
+-- Tells the servers, whose other tabs may want to know.
 local function tell_holds(of, g)
   local till = #g.seats > 0 and g.till or 0
   ring(channel, nil, 'h ' .. event .. ' ' .. of .. ' ' .. (socket ~= '' and socket or '-') .. ' '
-    .. int(g.first) .. ' ' .. int(till) .. ' ' .. table.concat(ids(g.seats), ' '))
+    .. int(g.first) .. ' ' .. int(till) .. ' ' .. int(version()) .. ' ' .. table.concat(ids(g.seats), ' '))
 end
 
 local function expire_one(of)
@@ -88,6 +93,11 @@ local function mine()
   if #g.seats == 0 or g.till > now then return g end
   expire_one(user)
   return group(user)
+end
+
+-- The answer of a script that has changed what a user holds.
+local function answer(g, flushed)
+  return {'ok', int(g.first), int(g.till), version(), flushed, unpack(ids(g.seats))}
 end
 
 -- Publishes what has changed, in one frame, unless the last one is younger than 100 ms: then 'later', and
