@@ -48,6 +48,11 @@ export class Seats extends EventTarget {
     return this.total - this.#taken.size;
   }
 
+  /** The ids of all that are not available, this user's own among them. */
+  get taken() {
+    return this.#taken.keys();
+  }
+
   /**
    * @param {string} id
    * @returns {SeatState}

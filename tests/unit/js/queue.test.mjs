@@ -55,7 +55,7 @@ test('from the end of the line to the front, and in', async () => {
   assert.deepEqual([queue.status, queue.position, queue.total, queue.etaSeconds], ['waiting', 50, 1200, 24]);
 
   socket.receive({ type: 'queue-updated', ...told(3, { etaSeconds: null }) });
-  assert.deepEqual([50, 3, null, 300], [queue.firstPosition, queue.position, queue.etaSeconds, queue.available]);
+  assert.deepEqual([queue.firstPosition, queue.position, queue.etaSeconds, queue.available], [50, 3, null, 300]);
 
   socket.receive({ type: 'queue-entry-allowed', eventId: '1', expiresAt: 99, pass: 'p' });
   socket.receive({ type: 'queue-updated', ...told(2) });
@@ -74,7 +74,7 @@ test('the place is known while the line is down, and resumed', async () => {
   assert.deepEqual(next.sent[0].resume['queue:1'], { epoch: 'E', offset: 0 });
 
   next.receive(restored({ status: 'waiting', ...told(40, { available: undefined }) }));
-  assert.deepEqual([50, 40, 300], [queue.firstPosition, queue.position, queue.available]);
+  assert.deepEqual([queue.firstPosition, queue.position, queue.available], [50, 40, 300]);
 });
 
 test('a place that is gone when the line is back is lost', async () => {
