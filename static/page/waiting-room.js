@@ -25,6 +25,7 @@ export function waitingRoom({ event, client, queue, onClosed, signal }) {
   const trouble = h('div', { role: 'alert' });
   const leave = h('button', { type: 'button', class: 'danger', click: giveUp }, t('leaveQueue'));
   const banner = h('connection-status', { state: client.state, retry: () => client.reconnect() });
+  const heading = h('h2', { id: 'waiting-room', tabindex: '-1' }, t('waitingRoom'));
   const dialog = /** @type {HTMLDialogElement} */ (
     h(
       'dialog',
@@ -32,8 +33,7 @@ export function waitingRoom({ event, client, queue, onClosed, signal }) {
       h(
         'header',
         {},
-        // here the focus begins, so that what this is gets read out first
-        h('h2', { id: 'waiting-room', tabindex: '-1', autofocus: true }, t('waitingRoom')),
+        heading,
         h('p', {}, event.title),
         live,
       ),
@@ -63,6 +63,8 @@ export function waitingRoom({ event, client, queue, onClosed, signal }) {
     trouble.replaceChildren();
     show();
     dialog.showModal();
+    // rather than on the first button: what this is gets read out, and no key gives the place up by mistake
+    heading.focus();
     // who waits already keeps the place; this also says how things stand now
     await attempt(() => queue.join({ timeoutMs: Infinity }));
   }
