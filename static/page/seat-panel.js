@@ -32,8 +32,8 @@ export function seatPanel(event, client, signal) {
   const map = seatMap({ plan, seats, onPress: press, signal });
   const picker = bestSeats(plan, event.maxSeats, (count, section) => run(() => pick(count, section)));
   const body = h('div', { class: 'seat-body', hidden: true }, picker, map.element);
-  const room = waitingRoom({ event, client, queue, onClosed, signal });
-  const way = gate({ event, client, queue, onEnter: room.open, run, onPhase, signal });
+  const room = event.waitingRoom && waitingRoom({ event, client, queue, onClosed, signal });
+  const way = gate({ event, client, queue, onEnter: enter, run, onPhase, signal });
   const held = basket({ client, seats, plan, run, pay, signal });
   const stale = h('p', { class: 'stale', role: 'status' });
   const closed = h('p', { class: 'hint' }, t('seatsLoading'));
@@ -47,10 +47,14 @@ export function seatPanel(event, client, signal) {
     stale,
     closed,
     body,
-    room.element,
+    room && room.element,
   );
 
   // --- what the user does ---
+
+  function enter() {
+    if (room) room.open();
+  }
 
   /** @param {import('./seat-plan.js').Seat} seat */
   function press(seat) {
@@ -122,7 +126,7 @@ export function seatPanel(event, client, signal) {
     else if (status === 'none' && previous === 'admitted' && reason) words.complain(t('turnOver'));
     else if (status === 'none' && previous === 'waiting' && reason) words.complain(t('placeLost'));
     // known from before: the place outlives a reload, and so does its dialog
-    else if (status === 'waiting' && previous === 'none') room.open();
+    else if (status === 'waiting' && previous === 'none') enter();
   }
 
   /** @param {string[]} ids */
@@ -158,7 +162,7 @@ export function seatPanel(event, client, signal) {
     if (!signal.aborted) closed.textContent = t('failed', { reason: errorText(code) });
   });
   signal.addEventListener('abort', () => seats.leave().catch(() => {}));
-  if (queue.status === 'waiting') queueMicrotask(room.open);
+  if (queue.status === 'waiting') queueMicrotask(enter);
   return element;
 }
 
