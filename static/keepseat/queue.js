@@ -65,8 +65,8 @@ export class Queue extends EventTarget {
         this.#become(frame.status, frame);
         break;
       case 'queue-updated':
-        // one that was under way while we left, or were let in, is about what is no more
-        if (this.status === 'waiting') this.#become('waiting', frame);
+        // also where another tab has joined; but who has been let in waits no more, whatever was under way
+        if (this.status !== 'admitted') this.#become('waiting', frame);
         break;
       case 'queue-entry-allowed':
         this.#become('admitted', frame);

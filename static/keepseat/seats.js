@@ -15,6 +15,9 @@
 /** @import { Frame, Position, SessionRestored } from './types.js' */
 /** @typedef {'available' | 'own' | 'held' | 'sold'} SeatState `held` by somebody else */
 
+/** A hold may seem to end so much too early, as far as clocks differ. */
+const EARLIEST_END_MS = 1_000;
+
 export class Seats extends EventTarget {
   #client;
   /** Every seat that is not available. @type {Map<string, 'held' | 'sold'>} */
@@ -213,9 +216,12 @@ export class Seats extends EventTarget {
   /** @param {string[]} seats */
   #lose(seats) {
     const lost = seats.filter((id) => this.held.includes(id));
-    this.#drop(lost);
+    const hasTime = (this.holdExpiresAt ?? 0) > this.#client.serverNow() + EARLIEST_END_MS;
+    // before its time: the store has lost the hold, or this is about an older one, and they were taken again
+    if (lost.length && hasTime && this.isKnown) this.#ask();
+    else this.#drop(lost);
     this.#tell('change', lost);
-    if (lost.length) this.#tell('expired', lost);
+    this.#tell('expired', seats);
   }
 
   /** @param {string[]} seats */

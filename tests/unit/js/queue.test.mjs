@@ -101,6 +101,13 @@ test('a place that nobody here asked about is known before it is asked for', asy
   assert.equal(client.queue(1).status, 'admitted');
 });
 
+test('a place that another tab took is known', async () => {
+  const { client } = await start();
+  accept().receive({ type: 'queue-updated', ...told(7) });
+
+  assert.deepEqual([client.queue('1').status, client.queue('1').position], ['waiting', 7]);
+});
+
 test('leaving leaves the room, also where another tab did', async () => {
   const { client, socket } = await waiting();
   assert.ok(client.rooms.includes('queue:1'));

@@ -114,10 +114,18 @@ test('a hold is known from an answer, from another tab, and ends when it is paid
 test('an expiry is told, with the seats that it has cost', async () => {
   const { socket, seats, expired } = await inRoom(5, { held: ['A-1', 'A-2'], holdExpiresAt: 99 });
   socket.receive({ type: 'seats-expired', eventId: '1', seats: ['A-1', 'A-2'] });
-  socket.receive({ type: 'seats-expired', eventId: '1', seats: ['A-1', 'A-2'] });
 
   assert.deepEqual(expired, ['A-1', 'A-2']);
   assert.deepEqual([seats.held, seats.holdExpiresAt], [[], null]);
+});
+
+test('a seat that was taken again when its expiry is told stays held, until the server says otherwise', async () => {
+  const { socket, seats, expired } = await inRoom(5, { held: ['A-1'], holdExpiresAt: Date.now() + 60_000 });
+  socket.receive({ type: 'seats-expired', eventId: '1', seats: ['A-1'] });
+
+  assert.deepEqual([seats.held, expired], [['A-1'], ['A-1']]);
+  socket.receive(joined(socket, 5));
+  assert.deepEqual(seats.held, []);
 });
 
 test('the next line resumes the room, and brings what is held', async () => {
