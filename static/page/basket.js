@@ -31,10 +31,10 @@ export function basket({ client, seats, plan, run, pay, signal }) {
   const element = h(
     'section',
     { class: 'basket', hidden: true, 'aria-label': t('yourSeats') },
-    h('header', {}, heading, h('p', { class: 'time-left' }, icon('clock'), h('span', {}, t('timeLeft')), time)),
+    h('header', {}, heading, sum, h('p', { class: 'time-left' }, icon('clock'), h('span', {}, t('timeLeft')), time)),
     box,
     list,
-    h('footer', {}, sum, h('div', { class: 'actions' }, releaseAll, payButton)),
+    h('footer', {}, releaseAll, payButton),
   );
 
   /**

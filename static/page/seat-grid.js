@@ -67,7 +67,9 @@ export function seatGrid({ block, label, stateOf, onPress }) {
   function click(event) {
     const place = placeAt(event);
     if (!place) return;
-    moveTo(place.seat.id);
+    mark(place.seat.id);
+    // what was pressed is in sight
+    place.cell.focus({ preventScroll: true });
     onPress(place.seat);
   }
 
@@ -92,7 +94,10 @@ export function seatGrid({ block, label, stateOf, onPress }) {
   /** @param {string} id */
   function moveTo(id) {
     mark(id);
-    places.get(id)?.cell.focus();
+    const cell = places.get(id)?.cell;
+    cell?.focus({ preventScroll: true });
+    // unlike the focus this heeds what lies over the page's foot
+    cell?.scrollIntoView({ block: 'nearest', inline: 'nearest' });
   }
 
   /** The one stop for the tab key. @param {string} id */

@@ -42,11 +42,10 @@ export function seatPanel(event, client, signal) {
     { class: 'sale', 'aria-labelledby': 'panel-seats' },
     h('header', {}, icon('seat'), h('div', {}, heading, h('p', {}, t('chooseSeatsLead', { count: event.maxSeats })))),
     way.element,
-    words.element,
-    held,
-    stale,
     closed,
     body,
+    // below the map, in sight wherever that is scrolled to: what comes and goes must not move the seats
+    h('div', { class: 'dock' }, stale, words.element, held),
     room && room.element,
   );
 

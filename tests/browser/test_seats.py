@@ -38,7 +38,7 @@ def test_each_sees_what_the_other_holds(visit: Visit, servers: Servers) -> None:
     seat(joon, "A", 2, 5).click()
     expect(seat(mina, "A", 2, 5, "held by someone else")).to_be_visible()
 
-    seat(joon, "A", 1, 1).click()
+    seat(joon, "A", 1, 1).press("Enter")
     taken = joon.page.get_by_role("alert").get_by_text("Already taken: Section A, row 1, seat 1")
     expect(taken).to_be_visible()
     expect(basket(joon).get_by_role("listitem")).to_have_count(1)
