@@ -1,7 +1,11 @@
 /** Paying, as far as a demo goes: the server books what the user holds. */
 
 import { getToken, token } from './account.js';
-import { HttpError, post } from './http.js';
+import { HttpError, newKey, post } from './http.js';
+
+/** A payment whose answer was lost is asked about again: the seats may be sold by then. */
+const TRIES = 4;
+const PAUSE_MS = 1_000;
 
 /**
  * @param {string} eventId
@@ -9,16 +13,26 @@ import { HttpError, post } from './http.js';
  * @returns {Promise<{ bookingId: string, seats: string[] }>}
  */
 export async function book(eventId, seats) {
-  const current = token();
-  try {
-    return await send(current);
-  } catch (error) {
-    if (!(error instanceof HttpError) || error.status !== 401 || !current) throw error;
-    return send(await getToken({ refresh: true, refused: current }));
+  const key = newKey();
+  let jwt = token();
+  for (let tries = 1; ; tries++) {
+    try {
+      return await send({ eventId, seats }, jwt, key);
+    } catch (error) {
+      const { status } = /** @type {HttpError} */ (error);
+      const isOpen = status === 0 || status === 401 || status === 503;
+      if (!isOpen || tries === TRIES) throw error;
+      if (status === 401) jwt = (await getToken({ refresh: true, refused: jwt ?? undefined })) ?? null;
+      else await new Promise((resolve) => setTimeout(resolve, PAUSE_MS));
+    }
   }
+}
 
-  /** @param {string | null | undefined} jwt */
-  function send(jwt) {
-    return post('/demo/bookings', { eventId, seats }, { Authorization: `Bearer ${jwt}` });
-  }
+/**
+ * @param {{ eventId: string, seats: string[] }} body
+ * @param {string | null} jwt
+ * @param {string} key
+ */
+function send(body, jwt, key) {
+  return post('/demo/bookings', body, { Authorization: `Bearer ${jwt}`, 'Idempotency-Key': key });
 }
