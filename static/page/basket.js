@@ -37,6 +37,8 @@ export function basket({ client, seats, plan, run, pay, signal }) {
     h('footer', {}, releaseAll, payButton),
   );
 
+  let shown = '';
+
   /**
    * @param {string} kind
    * @param {string} sign
@@ -49,13 +51,19 @@ export function basket({ client, seats, plan, run, pay, signal }) {
   }
 
   function show() {
+    // whatever else changes on the map leaves this list, and the focus in it, alone
+    if (seats.held.join() !== shown) showHeld();
+    tick();
+  }
+
+  function showHeld() {
+    shown = seats.held.join();
     const hadFocus = list.contains(document.activeElement);
     list.replaceChildren(...seats.held.map(line));
     element.hidden = !seats.held.length;
     if (hadFocus) heading.focus();
     sum.textContent = t('sum', { price: formatPrice(total()) });
     sum.hidden = !seats.held.some((id) => plan.byId.get(id)?.price != null);
-    tick();
   }
 
   /** @param {string} id */

@@ -20,6 +20,8 @@ export async function book(eventId, seats) {
       return await send({ eventId, seats }, jwt, key);
     } catch (error) {
       const { status } = /** @type {HttpError} */ (error);
+      // not that of a seat taken: somebody else's, or nobody's, by now
+      if (status === 409) throw new HttpError(status, 'not_held');
       const isOpen = status === 0 || status === 401 || status === 503;
       if (!isOpen || tries === TRIES) throw error;
       if (status === 401) jwt = (await getToken({ refresh: true, refused: jwt ?? undefined })) ?? null;
