@@ -9,7 +9,7 @@ import { placeOf, priceOf } from './seat-plan.js';
 
 /** @typedef {import('./seat-plan.js').Seat} Seat */
 /** @typedef {import('../keepseat/seats.js').SeatState} SeatState */
-/** @typedef {{ element: HTMLElement, paint: (ids: string[] | null) => void, focus: (id?: string) => void }} SeatGrid */
+/** @typedef {{ element: HTMLElement, paint: (ids: string[] | null) => void, reveal: (id: string) => void }} SeatGrid */
 
 /** @type {Record<SeatState, import('./i18n.js').Key>} */
 const WORDS = { available: 'seatAvailable', own: 'seatOwn', held: 'seatHeld', sold: 'seatSold' };
@@ -93,11 +93,15 @@ export function seatGrid({ block, label, stateOf, onPress }) {
 
   /** @param {string} id */
   function moveTo(id) {
+    places.get(id)?.cell.focus({ preventScroll: true });
+    reveal(id);
+  }
+
+  /** Bring a seat into sight, and to where the arrow keys begin. @param {string} id */
+  function reveal(id) {
     mark(id);
-    const cell = places.get(id)?.cell;
-    cell?.focus({ preventScroll: true });
     // unlike the focus this heeds what lies over the page's foot
-    cell?.scrollIntoView({ block: 'nearest', inline: 'nearest' });
+    places.get(id)?.cell.scrollIntoView({ block: 'nearest', inline: 'nearest' });
   }
 
   /** The one stop for the tab key. @param {string} id */
@@ -117,7 +121,7 @@ export function seatGrid({ block, label, stateOf, onPress }) {
 
   mark(current);
   paint(null);
-  return { element, paint, focus: (id = current) => moveTo(places.has(id) ? id : current) };
+  return { element, paint, reveal };
 }
 
 /**

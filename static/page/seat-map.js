@@ -39,7 +39,9 @@ export function seatMap({ plan, seats, onPress, signal }) {
   /** Show a seat, in whichever section it is. @param {string} id */
   function reveal(id) {
     const block = plan.blocks.find(({ name }) => name === plan.byId.get(id)?.section);
-    if (block && block !== shown) open(block);
+    if (!block) return;
+    if (block !== shown) open(block);
+    grid.reveal(id);
   }
 
   /** Sections are counted once a frame: in a rush many changes come at once. */
@@ -71,7 +73,7 @@ export function seatMap({ plan, seats, onPress, signal }) {
     },
     { signal },
   );
-  return { element, reveal, focus: () => grid.focus() };
+  return { element, reveal };
 }
 
 /**

@@ -84,7 +84,7 @@ export function seatPanel(event, client, signal) {
     await seats.holdBest(count, section);
     const fresh = seats.held.filter((id) => !before.has(id));
     if (fresh.length) map.reveal(fresh[0]);
-    words.say(t('picked', { seats: places(fresh) }));
+    words.say(t('picked', { count: fresh.length }));
   }
 
   /** @param {string[]} ids */
