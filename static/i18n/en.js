@@ -99,7 +99,8 @@ export const en = {
   yourTurnUntil: 'It is your turn: choose your seats within {time}.',
   giveUpTurn: 'Give up my turn',
   admitted: 'It is your turn: you can choose your seats now.',
-  turnOver: 'Your turn is over. Seats that you hold stay yours for their time; for others, join the line again.',
+  turnOver:
+    'Your turn is over. Seats that you hold stay yours for their time; for others, join the line again.',
   placeLost: 'You are no longer in line.',
   yourPosition: 'Your position',
   wayToFront: 'Way to the front of the line',
@@ -130,6 +131,7 @@ export const en = {
   error_too_many_commands: 'too much is waiting to be sent already.',
   error_interrupted: 'the connection broke. Look at your seats to see what came of it.',
   error_not_found: 'that is not for sale here.',
+  error_not_joined: 'you have no place there any more.',
   error_not_open: 'the sale has not opened yet.',
   error_not_admitted: 'please join the waiting room first.',
   error_seat_unavailable: 'there are not enough free seats there.',

@@ -131,6 +131,7 @@ export const ko = {
   error_too_many_commands: '전송 대기 중인 요청이 너무 많습니다.',
   error_interrupted: '연결이 끊겼습니다. 내 좌석에서 결과를 확인해 주세요.',
   error_not_found: '여기에서 판매하지 않습니다.',
+  error_not_joined: '더 이상 자리가 없습니다.',
   error_not_open: '아직 판매가 시작되지 않았습니다.',
   error_not_admitted: '먼저 대기실에 들어가 주세요.',
   error_seat_unavailable: '남은 좌석이 부족합니다.',

@@ -2,7 +2,7 @@
 
 import { h, icon } from './dom.js';
 import { formatPrice, t } from './i18n.js';
-import { placeOf, priceOf } from './seat-plan.js';
+import { placesOf, priceOf } from './seat-plan.js';
 import { clockText, every } from './ticker.js';
 
 /** So long before the end the user is warned. */
@@ -31,7 +31,13 @@ export function basket({ client, seats, plan, run, pay, signal }) {
   const element = h(
     'section',
     { class: 'basket', hidden: true, 'aria-label': t('yourSeats') },
-    h('header', {}, heading, sum, h('p', { class: 'time-left' }, icon('clock'), h('span', {}, t('timeLeft')), time)),
+    h(
+      'header',
+      {},
+      heading,
+      sum,
+      h('p', { class: 'time-left' }, icon('clock'), h('span', {}, t('timeLeft')), time),
+    ),
     box,
     list,
     h('footer', {}, releaseAll, payButton),
@@ -69,14 +75,20 @@ export function basket({ client, seats, plan, run, pay, signal }) {
   /** @param {string} id */
   function line(id) {
     const seat = plan.byId.get(id);
-    const place = seat ? placeOf(seat) : id;
+    const place = placesOf(plan, [id]);
     const click = () => run(() => seats.release([id]));
     const release = h(
       'button',
       { type: 'button', class: 'quiet', 'aria-label': t('releaseSeat', { place }), click },
       icon('close'),
     );
-    return h('li', {}, h('span', {}, place), h('span', { class: 'price' }, priceOf(seat?.price ?? null)), release);
+    return h(
+      'li',
+      {},
+      h('span', {}, place),
+      h('span', { class: 'price' }, priceOf(seat?.price ?? null)),
+      release,
+    );
   }
 
   const total = () => seats.held.reduce((all, id) => all + (plan.byId.get(id)?.price ?? 0), 0);

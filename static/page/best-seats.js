@@ -9,7 +9,9 @@ import { t } from './i18n.js';
  * @param {(count: number, section?: string) => void} onPick
  */
 export function bestSeats({ blocks }, maxSeats, onPick) {
-  const counts = Array.from({ length: maxSeats }, (_, i) => option(String(i + 1), t('seats', { count: i + 1 })));
+  const counts = Array.from({ length: maxSeats }, (_, i) =>
+    option(String(i + 1), t('seats', { count: i + 1 })),
+  );
   const count = select('count', t('howMany'), counts);
   const names = blocks.map(({ name }) => option(name, t('inSection', { section: name })));
   const section = blocks.length > 1 && select('section', t('where'), [option('', t('anySection')), ...names]);

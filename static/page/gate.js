@@ -18,7 +18,12 @@ import { clockText, every } from './ticker.js';
  */
 export function gate({ event, client, queue, onEnter, run, onPhase, signal }) {
   const words = h('p');
-  const enter = h('button', { type: 'button', class: 'primary', click: onEnter }, icon('people'), t('enterQueue'));
+  const enter = h(
+    'button',
+    { type: 'button', class: 'primary', click: onEnter },
+    icon('people'),
+    t('enterQueue'),
+  );
   const giveUp = h('button', { type: 'button', class: 'quiet', click: () => run(leave) }, t('giveUpTurn'));
   const element = h('div', { class: 'gate' }, icon('ticket'), words, enter, giveUp);
   /** @type {Phase | undefined} */

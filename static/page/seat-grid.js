@@ -43,9 +43,17 @@ export function seatGrid({ block, label, stateOf, onPress }) {
     h(
       'div',
       { role: 'row', class: 'seat-row' },
-      h('span', { role: 'rowheader', class: 'row-name' }, seats[0].row),
+      h(
+        'span',
+        { role: 'rowheader', class: 'row-name', 'aria-label': t('inRow', { row: seats[0].row }) },
+        seats[0].row,
+      ),
       ...seats.map((seat, column) => {
-        const cell = h('span', { role: 'gridcell', class: 'seat', tabindex: '-1', 'data-id': seat.id }, seat.number);
+        const cell = h(
+          'span',
+          { role: 'gridcell', class: 'seat', tabindex: '-1', 'data-id': seat.id },
+          seat.number,
+        );
         places.set(seat.id, { cell, seat, row, column });
         return cell;
       }),

@@ -17,9 +17,20 @@ import { priceOf } from './seat-plan.js';
 export function seatMap({ plan, seats, onPress, signal }) {
   const place = h('div', { class: 'seat-scroll' });
   const tabs = plan.blocks.map((block) => sectionButton(block, () => open(block)));
-  const sections = h('div', { class: 'sections', role: 'group', 'aria-label': t('sections') }, ...tabs.map((tab) => tab.element));
+  const sections = h(
+    'div',
+    { class: 'sections', role: 'group', 'aria-label': t('sections') },
+    ...tabs.map((tab) => tab.element),
+  );
   sections.hidden = tabs.length < 2;
-  const element = h('div', { class: 'seat-map' }, sections, legend(), h('p', { class: 'stage', 'aria-hidden': 'true' }, t('stage')), place);
+  const element = h(
+    'div',
+    { class: 'seat-map' },
+    sections,
+    legend(),
+    h('p', { class: 'stage', 'aria-hidden': 'true' }, t('stage')),
+    place,
+  );
   /** @type {Block} */
   let shown;
   /** @type {import('./seat-grid.js').SeatGrid} */

@@ -2,77 +2,46 @@
 
 import { basket } from './basket.js';
 import { bestSeats } from './best-seats.js';
-import { book } from './bookings.js';
 import { h, icon } from './dom.js';
 import { gate } from './gate.js';
 import { errorText, t } from './i18n.js';
 import { watchLive } from './liveness.js';
 import { notify } from './notices.js';
+import { seatActions } from './seat-actions.js';
 import { seatMap } from './seat-map.js';
-import { placeOf, planOf } from './seat-plan.js';
+import { placesOf, planOf } from './seat-plan.js';
 import { waitingRoom } from './waiting-room.js';
+import { wordsPlace } from './words.js';
 
-/** @typedef {import('./event-list.js').EventInfo} EventInfo */
+/** @typedef {import('../keepseat/client.js').Client} Client */
+/** @typedef {import('../keepseat/queue.js').Queue} Queue */
 
 /**
- * @param {EventInfo} event
- * @param {import('../keepseat/client.js').Client} client
+ * @param {import('./event-list.js').EventInfo} event
+ * @param {Client} client
  * @param {AbortSignal} signal
  */
 export function seatPanel(event, client, signal) {
   const seats = client.seats(event.id);
   const queue = client.queue(event.id);
   const plan = planOf(event);
-  const words = messages();
-  /** Seats that an answer is awaited for: a second press would undo the first. @type {Set<string>} */
-  const pending = new Set();
-  let isOpen = false;
+  const words = wordsPlace();
+  const actions = seatActions({ event, seats, plan, words, isOpen: () => body.dataset.open === 'true' });
+  const { run } = actions;
 
   const heading = h('h2', { id: 'panel-seats', tabindex: '-1' }, t('chooseSeats'));
-  const map = seatMap({ plan, seats, onPress: press, signal });
+  const map = seatMap({ plan, seats, onPress: actions.press, signal });
   const picker = bestSeats(plan, event.maxSeats, (count, section) => run(() => pick(count, section)));
   const body = h('div', { class: 'seat-body', hidden: true }, picker, map.element);
+  const loading = h('p', { class: 'hint' }, t('seatsLoading'));
+  const stale = h('p', { class: 'stale', role: 'status' });
   const room = event.waitingRoom && waitingRoom({ event, client, queue, onClosed, signal });
   const way = gate({ event, client, queue, onEnter: enter, run, onPhase, signal });
   const held = basket({ client, seats, plan, run, pay, signal });
-  const stale = h('p', { class: 'stale', role: 'status' });
-  const closed = h('p', { class: 'hint' }, t('seatsLoading'));
-  const element = h(
-    'section',
-    { class: 'sale', 'aria-labelledby': 'panel-seats' },
-    h('header', {}, icon('seat'), h('div', {}, heading, h('p', {}, t('chooseSeatsLead', { count: event.maxSeats })))),
-    way.element,
-    closed,
-    body,
-    // below the map, in sight wherever that is scrolled to: what comes and goes must not move the seats
-    h('div', { class: 'dock' }, stale, words.element, held),
-    room && room.element,
-  );
-
-  // --- what the user does ---
+  const lead = h('p', {}, t('chooseSeatsLead', { count: event.maxSeats }));
 
   function enter() {
     if (room) room.open();
-  }
-
-  /** @param {import('./seat-plan.js').Seat} seat */
-  function press(seat) {
-    const { id } = seat;
-    const state = seats.stateOf(id);
-    if (pending.has(id)) return;
-    if (state === 'own') run(() => waitFor(id, seats.release([id])));
-    else if (state !== 'available') words.complain(t('seatTaken', { place: placeOf(seat) }));
-    else if (!isOpen) words.complain(reason({ code: event.waitingRoom ? 'not_admitted' : 'not_open' }));
-    else run(() => waitFor(id, seats.hold([id])));
-  }
-
-  /**
-   * @param {string} id
-   * @param {Promise<unknown>} answer
-   */
-  async function waitFor(id, answer) {
-    pending.add(id);
-    await answer.finally(() => pending.delete(id));
   }
 
   /**
@@ -80,35 +49,19 @@ export function seatPanel(event, client, signal) {
    * @param {string} [section]
    */
   async function pick(count, section) {
-    const before = new Set(seats.held);
-    await seats.holdBest(count, section);
-    const fresh = seats.held.filter((id) => !before.has(id));
-    if (fresh.length) map.reveal(fresh[0]);
-    words.say(t('picked', { count: fresh.length }));
+    const [first] = await actions.pick(count, section);
+    if (first) map.reveal(first);
   }
 
   /** @param {string[]} ids */
   async function pay(ids) {
-    const { bookingId, seats: booked } = await book(event.id, ids);
-    words.say(t('paid', { seats: places(booked), booking: bookingId }));
+    await actions.pay(ids);
     heading.focus();
   }
 
-  /** @param {() => Promise<unknown>} work */
-  async function run(work) {
-    words.clear();
-    try {
-      await work();
-    } catch (error) {
-      words.complain(reason(/** @type {{ code: string, details?: any }} */ (error)));
-    }
-  }
-
-  // --- what happens ---
-
   /** @param {import('./gate.js').Phase} phase */
   function onPhase(phase) {
-    isOpen = phase === 'open' || phase === 'admitted';
+    const isOpen = phase === 'open' || phase === 'admitted';
     picker.inert = !isOpen;
     body.dataset.open = String(isOpen);
   }
@@ -118,24 +71,9 @@ export function seatPanel(event, client, signal) {
     else way.focus();
   }
 
-  /** @param {{ previous: string, reason?: string }} change */
-  function onQueue({ previous, reason }) {
-    const { status } = queue;
-    if (status === 'admitted' && previous !== 'admitted') notify(t('admitted'));
-    else if (status === 'none' && previous === 'admitted' && reason) words.complain(t('turnOver'));
-    else if (status === 'none' && previous === 'waiting' && reason) words.complain(t('placeLost'));
-    // known from before: the place outlives a reload, and so does its dialog
-    else if (status === 'waiting' && previous === 'none') enter();
-  }
-
-  /** @param {string[]} ids */
-  const places = (ids) =>
-    ids.map((id) => plan.byId.get(id)).map((seat, i) => (seat ? placeOf(seat) : ids[i])).join(' · ');
-
-  /** @param {{ code: string, details?: any }} error */
-  function reason({ code, details }) {
-    const taken = code === 'seat_unavailable' && details?.seats;
-    return taken?.length ? t('seatTaken', { place: places(taken) }) : t('failed', { reason: errorText(code) });
+  function showKnown() {
+    loading.hidden = seats.isKnown;
+    body.hidden = !seats.isKnown;
   }
 
   /** @param {boolean} isLive */
@@ -143,45 +81,75 @@ export function seatPanel(event, client, signal) {
     stale.textContent = isLive || !seats.isKnown ? '' : t('mapStale');
   }
 
-  function showKnown() {
-    closed.hidden = seats.isKnown;
-    body.hidden = !seats.isKnown;
-  }
-
   seats.addEventListener('change', showKnown, { signal });
-  seats.addEventListener(
-    'expired',
-    (expired) => words.complain(t('holdEnded', { seats: places(/** @type {CustomEvent} */ (expired).detail.seats) })),
-    { signal },
-  );
-  queue.addEventListener('change', (change) => onQueue(/** @type {CustomEvent} */ (change).detail), { signal });
   watchLive(client, showLive, signal);
   showKnown();
-  seats.join({ timeoutMs: Infinity }).catch(({ code }) => {
-    if (!signal.aborted) closed.textContent = t('failed', { reason: errorText(code) });
+  tellExpiry(seats, plan, words, signal);
+  tellTurns(queue, words, enter, signal);
+  stayAt(seats, signal, (code) => {
+    loading.textContent = t('failed', { reason: errorText(code) });
   });
-  signal.addEventListener('abort', () => seats.leave().catch(() => {}));
-  if (queue.status === 'waiting') queueMicrotask(enter);
-  return element;
+  return h(
+    'section',
+    { class: 'sale', 'aria-labelledby': 'panel-seats' },
+    h('header', {}, icon('seat'), h('div', {}, heading, lead)),
+    way.element,
+    loading,
+    body,
+    // below the map, in sight wherever that is scrolled to: what comes and goes must not move the seats
+    h('div', { class: 'dock' }, stale, words.element, held),
+    room && room.element,
+  );
 }
 
-/** What went well and what did not, each in a region that is read out; the newest word only. */
-function messages() {
-  const good = h('div', { role: 'status' });
-  const bad = h('div', { role: 'alert' });
-  const clear = () => [good, bad].forEach((region) => region.replaceChildren());
-  return {
-    element: h('div', { class: 'words' }, good, bad),
-    clear,
-    /** @param {string} text */
-    say(text) {
-      clear();
-      good.append(h('p', { class: 'success' }, icon('check'), text));
+/**
+ * Be told of every change until the signal comes, over every reconnect.
+ *
+ * @param {import('../keepseat/seats.js').Seats} seats
+ * @param {AbortSignal} signal
+ * @param {(code: string) => void} onRefused
+ */
+function stayAt(seats, signal, onRefused) {
+  seats.join({ timeoutMs: Infinity }).catch(({ code }) => signal.aborted || onRefused(code));
+  signal.addEventListener('abort', () => seats.leave().catch(() => {}));
+}
+
+/**
+ * @param {import('../keepseat/seats.js').Seats} seats
+ * @param {import('./seat-plan.js').Plan} plan
+ * @param {import('./words.js').Words} words
+ * @param {AbortSignal} signal
+ */
+function tellExpiry(seats, plan, words, signal) {
+  seats.addEventListener(
+    'expired',
+    (event) => {
+      const ids = /** @type {CustomEvent} */ (event).detail.seats;
+      words.complain(t('holdEnded', { seats: placesOf(plan, ids) }));
     },
-    /** @param {string} text */
-    complain(text) {
-      clear();
-      bad.append(h('p', { class: 'trouble' }, icon('warning'), text));
-    },
-  };
+    { signal },
+  );
+}
+
+/**
+ * @param {Queue} queue
+ * @param {import('./words.js').Words} words
+ * @param {() => void} enter
+ * @param {AbortSignal} signal
+ */
+function tellTurns(queue, words, enter, signal) {
+  /** @param {{ previous: string, reason?: string }} change */
+  function tell({ previous, reason }) {
+    const { status } = queue;
+    if (status === 'admitted' && previous !== 'admitted') notify(t('admitted'));
+    // without a reason it was the user's own wish, here or in another tab
+    else if (status === 'none' && reason)
+      words.complain(t(previous === 'admitted' ? 'turnOver' : 'placeLost'));
+    // known from before: the place outlives a reload, and so does its dialog
+    else if (status === 'waiting' && previous === 'none') enter();
+  }
+
+  queue.addEventListener('change', (event) => tell(/** @type {CustomEvent} */ (event).detail), { signal });
+  // once the page has taken the dialog in
+  if (queue.status === 'waiting') queueMicrotask(enter);
 }

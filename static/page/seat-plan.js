@@ -22,6 +22,18 @@ export function placeOf({ section, row, number }) {
     .join(', ');
 }
 
+/**
+ * @param {Plan} plan
+ * @param {string[]} ids
+ */
+export function placesOf({ byId }, ids) {
+  const place = (/** @type {string} */ id) => {
+    const seat = byId.get(id);
+    return seat ? placeOf(seat) : id;
+  };
+  return ids.map(place).join(' · ');
+}
+
 /** @param {number | null} price */
 export const priceOf = (price) => (price === null ? '' : formatPrice(price));
 

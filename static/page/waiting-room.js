@@ -30,19 +30,18 @@ export function waitingRoom({ event, client, queue, onClosed, signal }) {
     h(
       'dialog',
       { class: 'waiting-room', 'aria-labelledby': 'waiting-room', close: onClosed },
-      h(
-        'header',
-        {},
-        heading,
-        h('p', {}, event.title),
-        live,
-      ),
+      h('header', {}, heading, h('p', {}, event.title), live),
       banner,
       trouble,
       opening,
       place.element,
       promises(),
-      h('footer', {}, leave, h('button', { type: 'button', class: 'secondary', click: close }, t('hideQueue'))),
+      h(
+        'footer',
+        {},
+        leave,
+        h('button', { type: 'button', class: 'secondary', click: close }, t('hideQueue')),
+      ),
     )
   );
 

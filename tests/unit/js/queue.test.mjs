@@ -15,7 +15,10 @@ const told = (position, more = {}) => ({
   available: 300,
   ...more,
 });
-const restored = (queue, rooms = [{ room: 'queue:1', epoch: 'E', offset: 0, recovered: true, missed: 0 }]) => ({
+const restored = (
+  queue,
+  rooms = [{ room: 'queue:1', epoch: 'E', offset: 0, recovered: true, missed: 0 }],
+) => ({
   type: 'session-restored',
   session: {},
   rooms: [{ room: 'user:mina', epoch: 'E', offset: 7, recovered: true, missed: 0 }, ...rooms],
@@ -29,7 +32,9 @@ async function waiting() {
   const socket = accept();
   const queue = client.queue('1');
   const changes = [];
-  queue.addEventListener('change', ({ detail }) => changes.push([detail.previous, queue.status, detail.reason]));
+  queue.addEventListener('change', ({ detail }) =>
+    changes.push([detail.previous, queue.status, detail.reason]),
+  );
   const answer = queue.join();
   socket.receive({
     type: 'queue-joined',
@@ -55,7 +60,10 @@ test('from the end of the line to the front, and in', async () => {
   assert.deepEqual([queue.status, queue.position, queue.total, queue.etaSeconds], ['waiting', 50, 1200, 24]);
 
   socket.receive({ type: 'queue-updated', ...told(3, { etaSeconds: null }) });
-  assert.deepEqual([queue.firstPosition, queue.position, queue.etaSeconds, queue.available], [50, 3, null, 300]);
+  assert.deepEqual(
+    [queue.firstPosition, queue.position, queue.etaSeconds, queue.available],
+    [50, 3, null, 300],
+  );
 
   socket.receive({ type: 'queue-entry-allowed', eventId: '1', expiresAt: 99, pass: 'p' });
   socket.receive({ type: 'queue-updated', ...told(2) });
