@@ -7,17 +7,23 @@
  *
  * Every frame of the server that is no answer is dispatched as a `CustomEvent` of its `type`, the frame as its
  * `detail`; the messages of a room come each once and in order. Beside them there is `state`, and `room-reset`
- * comes also where a position was too old to resume from.
+ * comes also where a position was too old to resume from. `queue()` and `seats()` keep what the frames say of an
+ * event's waiting room and seats; they know of a frame after those who listen here.
  */
 
 import { backoffDelay } from './backoff.js';
 import { CommandError, Commands } from './commands.js';
 import { Connection } from './connection.js';
 import { watchPage } from './page-life.js';
+import { Queue } from './queue.js';
 import { Rooms } from './rooms.js';
+import { Seats } from './seats.js';
+import { ServerClock } from './server-clock.js';
 
 /** @import { Connected, EventJoined, Events, Frame, Options, Position, RoomJoined, SessionRestored } from './types.js' */
 /** @typedef {{ since?: Position, timeoutMs?: number }} JoinOptions `timeoutMs: Infinity` waits as long as it takes */
+/** @typedef {{ timeoutMs?: number, isRepeatable?: boolean }} CommandOptions
+ * not `isRepeatable`: reject with `interrupted` rather than send it again on the next line */
 
 const DEFAULTS = {
   storageKey: 'keepseat',
@@ -40,6 +46,11 @@ export function connect(options) {
 export class Client extends EventTarget {
   #commands = new Commands();
   #page = new AbortController();
+  #clock = new ServerClock();
+  /** By event. @type {Map<string, Queue>} */
+  #queues = new Map();
+  /** By event. @type {Map<string, Seats>} */
+  #seats = new Map();
   #commandTimeoutMs;
   #connection;
   #rooms;
@@ -92,6 +103,21 @@ export class Client extends EventTarget {
     return this.#rooms.names;
   }
 
+  /** The server's clock, by which holds and admissions end. @returns {number} Unix milliseconds */
+  serverNow() {
+    return this.#clock.now();
+  }
+
+  /** The user's place in an event's waiting room; always the same object. @param {string | number} eventId */
+  queue(eventId) {
+    return entry(this.#queues, String(eventId), (id) => new Queue(this, id));
+  }
+
+  /** The seats of an event; always the same object. @param {string | number} eventId */
+  seats(eventId) {
+    return entry(this.#seats, String(eventId), (id) => new Seats(this, id));
+  }
+
   /**
    * `addEventListener`, with the `detail` as argument.
    *
@@ -130,7 +156,7 @@ export class Client extends EventTarget {
    * @returns {Promise<EventJoined>}
    */
   joinEvent(eventId, { since, timeoutMs } = {}) {
-    return this.command('join-event', { eventId, since }, timeoutMs);
+    return this.command('join-event', { eventId, since }, { timeoutMs });
   }
 
   /** @param {string | number} eventId */
@@ -144,7 +170,7 @@ export class Client extends EventTarget {
    * @returns {Promise<RoomJoined>}
    */
   joinRoom(room, { since, timeoutMs } = {}) {
-    return this.command('join-room', { room, since }, timeoutMs);
+    return this.command('join-room', { room, since }, { timeoutMs });
   }
 
   /** @param {string} room */
@@ -160,7 +186,7 @@ export class Client extends EventTarget {
    * @returns {Promise<Position & { room: string }>}
    */
   publish(room, data, { key = newKey(), timeoutMs } = {}) {
-    return this.command('publish', { room, data, key }, timeoutMs);
+    return this.command('publish', { room, data, key }, { timeoutMs });
   }
 
   /**
@@ -178,18 +204,19 @@ export class Client extends EventTarget {
    *
    * @param {string} type
    * @param {Record<string, any>} [fields]
-   * @param {number} [timeoutMs]
+   * @param {CommandOptions} [options]
    * @returns {Promise<any>} the answer; rejects with a `CommandError`
    */
-  command(type, fields = {}, timeoutMs = this.#commandTimeoutMs) {
+  command(type, fields = {}, { timeoutMs = this.#commandTimeoutMs, isRepeatable = true } = {}) {
     if (this.#page.signal.aborted)
       return Promise.reject(new CommandError('closed', 'this client was closed'));
-    return this.#commands.add({ type, ...fields }, timeoutMs, (text) => this.isConnected && this.#send(text));
+    return this.#commands.add({ type, ...fields }, { timeoutMs, isRepeatable }, (text) => this.#send(text));
   }
 
   /** @param {string} text */
   #send(text) {
-    this.#connection.send(text);
+    if (this.isConnected) this.#connection.send(text);
+    return this.isConnected;
   }
 
   /** @param {Frame} frame */
@@ -197,6 +224,7 @@ export class Client extends EventTarget {
     if (frame.id !== undefined) {
       this.#rooms.note(frame);
       this.#commands.settle(frame);
+      this.#inform(frame);
       return;
     }
     switch (frame.type) {
@@ -211,17 +239,40 @@ export class Client extends EventTarget {
         break;
       case 'seats-snapshot':
         this.#rooms.reset(/** @type {any} */ (frame));
+        this.#pass(frame);
+        break;
+      case 'queue-left':
+        // nobody here has asked for it: another tab has, or an admission is over
+        this.#rooms.note(frame);
+        this.#pass(frame);
+        break;
+      case 'pong':
+        this.#clock.refine(frame);
         this.#tell(frame.type, frame);
         break;
       default:
-        if (frame.room === undefined || frame.offset === undefined || this.#isNext(frame))
-          this.#tell(frame.type, frame);
+        if (frame.room === undefined || frame.offset === undefined || this.#isNext(frame)) this.#pass(frame);
     }
+  }
+
+  /** @param {Frame} frame */
+  #pass(frame) {
+    this.#tell(frame.type, frame);
+    this.#inform(frame);
+  }
+
+  /** Whom a frame is about hears of it, and is made where there is none yet. @param {Frame} frame */
+  #inform(frame) {
+    const [kind, eventId] =
+      frame.type === 'room-reset' ? frame.room.split(':') : [frame.type.split('-')[0], frame.eventId];
+    if (kind === 'queue') this.queue(eventId).receive(frame);
+    else if (kind === 'seats') this.seats(eventId).receive(frame);
   }
 
   /** @param {Connected} connected */
   #welcome(connected) {
     this.connected = connected;
+    this.#clock.set(connected.serverTime);
     if (!this.#rooms.begin(connected.userRoom)) {
       // another user has signed in since: nobody resumes what was somebody else's
       this.#rooms.forget();
@@ -239,12 +290,16 @@ export class Client extends EventTarget {
     const resets = this.#rooms.restore(restored);
     this.#tell('session-restored', restored);
     for (const reset of resets) this.#tell('room-reset', reset);
+    if (restored.queue) this.queue(restored.queue.eventId);
+    if (restored.seats) this.seats(restored.seats.eventId);
+    for (const kept of [...this.#queues.values(), ...this.#seats.values()]) kept.restore(restored);
   }
 
   /** @param {import('./types.js').RoomReset} reset */
   #reset(reset) {
     this.#rooms.reset(reset);
     this.#tell('room-reset', reset);
+    this.#inform({ ...reset, type: 'room-reset' });
   }
 
   /**
@@ -279,6 +334,19 @@ export class Client extends EventTarget {
   #tell(type, detail) {
     this.dispatchEvent(new CustomEvent(type, { detail }));
   }
+}
+
+/**
+ * @template T
+ * @param {Map<string, T>} map
+ * @param {string} key
+ * @param {(key: string) => T} make
+ * @returns {T}
+ */
+function entry(map, key, make) {
+  const found = map.get(key) ?? make(key);
+  map.set(key, found);
+  return found;
 }
 
 /** @returns {Storage | null} nothing where the browser forbids it */

@@ -23,7 +23,7 @@ export class CommandError extends Error {
   }
 }
 
-/** @typedef {{ text: string, isRepeated: boolean, resolve: (answer: any) => void, reject: (error: CommandError) => void,
+/** @typedef {{ text: string, isSent: boolean, isRepeated: boolean, isRepeatable: boolean, resolve: (answer: any) => void, reject: (error: CommandError) => void,
  *   timer?: ReturnType<typeof setTimeout> }} Waiting */
 
 export class Commands {
@@ -33,11 +33,11 @@ export class Commands {
 
   /**
    * @param {Frame} command
-   * @param {number} timeoutMs `Infinity`: as long as it takes
-   * @param {(text: string) => void} send called now, where there is a line
+   * @param {{ timeoutMs: number, isRepeatable?: boolean }} options `Infinity`: as long as it takes
+   * @param {(text: string) => boolean} send false where there is no line
    * @returns {Promise<any>}
    */
-  add(command, timeoutMs, send) {
+  add(command, { timeoutMs, isRepeatable = true }, send) {
     const id = ++this.#lastId;
     const text = JSON.stringify({ ...command, id });
     if (new TextEncoder().encode(text).length > MAX_FRAME_BYTES) {
@@ -48,22 +48,27 @@ export class Commands {
     }
     return new Promise((resolve, reject) => {
       /** @type {Waiting} */
-      const waiting = { text, isRepeated: false, resolve, reject };
+      const waiting = { text, isSent: false, isRepeated: false, isRepeatable, resolve, reject };
       if (timeoutMs !== Infinity) waiting.timer = setTimeout(() => this.#expire(id), timeoutMs);
       this.#waiting.set(id, waiting);
-      send(text);
+      waiting.isSent = send(text);
     });
   }
 
   /**
-   * Send all that wait, in order. Repeating is safe: joins and leaves name a state, a publication has its key.
+   * Send all that wait, in order. Repeating is safe: joins and leaves name a state, a publication has its key,
+   * and what must not be done twice is given back.
    *
-   * @param {(text: string) => void} send
+   * @param {(text: string) => boolean} send
    */
   resend(send) {
-    for (const waiting of this.#waiting.values()) {
-      waiting.isRepeated = true;
-      send(waiting.text);
+    for (const [id, waiting] of this.#waiting) {
+      if (waiting.isSent && !waiting.isRepeatable) {
+        this.#take(id)?.reject(new CommandError('interrupted', 'the line broke before the answer came'));
+      } else {
+        waiting.isRepeated = true;
+        waiting.isSent = send(waiting.text);
+      }
     }
   }
 

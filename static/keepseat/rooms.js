@@ -65,7 +65,7 @@ export class Rooms {
     const [kind, did] = type.split('-');
     room ??= `${kind}:${eventId}`;
     if (did === 'left') this.#drop(room);
-    if (did !== 'joined') return;
+    if (did !== 'joined' || epoch === undefined) return;
     // joining an event leaves the one before
     if (kind === 'event')
       this.names.filter((n) => n !== room && n.startsWith('event:')).forEach((n) => this.#drop(n));

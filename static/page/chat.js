@@ -1,6 +1,7 @@
 /** The box under a chat: what is sent carries a key, so that trying again never says it twice. */
 
 import { h, icon } from './dom.js';
+import { newKey } from './http.js';
 import { errorText, t } from './i18n.js';
 
 const LONGEST = 500;
@@ -47,8 +48,4 @@ export function chatBox(client, room, author) {
   }
 
   return h('div', { class: 'chat-box' }, trouble, h('form', { submit }, input, button));
-}
-
-function newKey() {
-  return crypto.getRandomValues(new Uint32Array(4)).join('-');
 }

@@ -9,7 +9,7 @@ import { fill, placeholder } from './states.js';
 /**
  * @typedef {{ name: string, rows: number, seatsPerRow: number, price?: number | null }} Section
  * @typedef {{ id: string, title: string, venue: string | null, startsAt: number | null, seatCount: number,
- *   waitingRoom: boolean, sections?: Section[] }} EventInfo
+ *   maxSeats: number, waitingRoom: boolean, sections?: Section[], seats?: string[] }} EventInfo
  */
 
 /** @param {AbortSignal} signal */

@@ -1,4 +1,4 @@
-/** One event: what it is, who is here, and what is said, live. */
+/** One event: what it is, its seats, who is here, and what is said, live. */
 
 import { chatBox } from './chat.js';
 import { h, icon } from './dom.js';
@@ -7,6 +7,7 @@ import { feed } from './feed.js';
 import { request } from './http.js';
 import { formatPrice, t } from './i18n.js';
 import { poster } from './poster.js';
+import { seatPanel } from './seat-panel.js';
 import { fill, placeholder } from './states.js';
 
 /** @typedef {import('./event-list.js').EventInfo} EventInfo */
@@ -62,6 +63,7 @@ function content(event, { user, name, client, history }, signal) {
         people,
       ),
     ),
+    event.seatCount > 0 && seatPanel(event, client, signal),
     panel('horn', t('announcements'), t('announcementsLead'), [
       feed({
         history,

@@ -13,6 +13,11 @@ export class HttpError extends Error {
   }
 }
 
+/** Names one wish: the server fulfils it once, however often it is sent. */
+export function newKey() {
+  return crypto.getRandomValues(new Uint32Array(4)).join('-');
+}
+
 /**
  * @param {string} path
  * @param {RequestInit} [init]

@@ -14,6 +14,8 @@ export const language =
 const plural = new Intl.PluralRules(language);
 const number = new Intl.NumberFormat(language);
 const price = new Intl.NumberFormat(language, { style: 'currency', currency: 'KRW' });
+const seconds = new Intl.NumberFormat(language, { style: 'unit', unit: 'second', unitDisplay: 'long' });
+const minutes = new Intl.NumberFormat(language, { style: 'unit', unit: 'minute', unitDisplay: 'long' });
 const date = new Intl.DateTimeFormat(language, { dateStyle: 'full', timeStyle: 'short' });
 const time = new Intl.DateTimeFormat(language, { timeStyle: 'short' });
 
@@ -38,6 +40,11 @@ export function t(key, values = {}) {
 export function errorText(code) {
   const key = `error_${code}`;
   return t(/** @type {Key} */ (key in en ? key : 'error_other'));
+}
+
+/** A length of time, to the second while it is short. @param {number} count */
+export function formatSeconds(count) {
+  return count < 90 ? seconds.format(Math.ceil(count)) : minutes.format(Math.ceil(count / 60));
 }
 
 /** @param {number} won */

@@ -3,6 +3,7 @@
 import '../keepseat/elements.js';
 import { connect } from '../keepseat/client.js';
 import { discard, getToken, nameOf, onOtherTab, signOut, token, userId } from './account.js';
+import { dress, showChange } from './connection-banner.js';
 import { eventListView } from './event-list.js';
 import { eventView } from './event-page.js';
 import { showHeader } from './header.js';
@@ -51,6 +52,7 @@ function startSession() {
 
   client.on('state', (change) => showState(change, given), { signal: life.signal });
   client.on('session-restored', welcomeBack, { signal: life.signal });
+  client.on('queue-entry-allowed', callIn, { signal: life.signal });
   session = {
     user,
     name: nameOf(user),
@@ -89,28 +91,34 @@ async function leave() {
  * @param {import('../keepseat/types.js').StateChange} change
  * @param {string} given the token that the server last saw
  */
-function showState({ state, willRetry, code, reason }, given) {
+function showState(change, given) {
+  const { state, reason } = change;
   if (state === 'signed-out') {
     // another tab has signed somebody else in: this page is theirs now
     if (reason === 'user_mismatch') return location.reload();
     discard(given);
     return showSignIn({ expired: reason !== 'token_required' });
   }
-  const gone = willRetry ? t('disconnected') : code === 4000 ? t('replaced') : t('disconnectedFinal');
   if (state !== 'connected') clear();
-  status.setAttribute('disconnected-text', gone);
-  status.setAttribute('state', state);
+  showChange(status, change);
 }
 
 /** @param {import('../keepseat/types.js').SessionRestored} restored */
 function welcomeBack({ session: stored, rooms }) {
   const count = rooms.reduce((sum, { missed = 0 }) => sum + missed, 0);
-  const href = `#/events/${stored.eventId}`;
-  const isElsewhere = stored.eventId !== null && location.hash !== href;
-  notify(
-    count ? t('restored', { count }) : t('restoredNone'),
-    isElsewhere ? { href, text: t('returnToEvent') } : null,
-  );
+  notify(count ? t('restored', { count }) : t('restoredNone'), wayTo(stored.eventId));
+}
+
+/** The user's turn has come; a user who is at the event sees it there. @param {import('../keepseat/types.js').Frame} allowed */
+function callIn({ eventId }) {
+  const link = wayTo(eventId);
+  if (link) notify(t('admitted'), link);
+}
+
+/** Nothing where the user is there already. @param {string | null} eventId */
+function wayTo(eventId) {
+  const href = `#/events/${eventId}`;
+  return eventId === null || location.hash === href ? null : { href, text: t('returnToEvent') };
 }
 
 // --- pages ---
@@ -135,12 +143,7 @@ function show(content, title) {
 }
 
 document.documentElement.lang = language;
-for (const [name, key] of /** @type {const} */ ([
-  ['connecting-text', 'connecting'],
-  ['reconnecting-text', 'reconnecting'],
-  ['retry-text', 'tryNow'],
-]))
-  status.setAttribute(name, t(key));
+dress(status);
 status.addEventListener('retry', () => session?.client.reconnect());
 addEventListener('hashchange', () => {
   clear();

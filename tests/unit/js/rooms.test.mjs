@@ -213,7 +213,7 @@ test("a full snapshot sets the room's position", async () => {
     epoch: 'E',
     offset: 4,
     eventId: '1',
-    snapshot: {},
+    snapshot: { total: 0, held: [], sold: [] },
   });
   socket.receive({ type: 'seats-updated', room: 'seats:1', offset: 5, eventId: '1', seats: {} });
 
