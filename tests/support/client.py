@@ -205,10 +205,10 @@ class Client:
 
     def pause(self) -> None:
         """Read no more: a slow, then a stuck reader, which answers no ping either."""
-        self.socket.transport.pause_reading()  # type: ignore[attr-defined]
+        self.socket.transport.pause_reading()
 
     def unpause(self) -> None:
-        self.socket.transport.resume_reading()  # type: ignore[attr-defined]
+        self.socket.transport.resume_reading()
 
     # --- keeping account ---
 
