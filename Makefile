@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 PY := .venv/bin/python
 
-.PHONY: run test lint bench lock debian clean
+.PHONY: run test lint bench demo-crowd lock debian clean
 
 run: .venv/.server  ## one process, embedded Valkey, demo page on http://127.0.0.1:8000
 	$(PY) server.py $(ARGS)
@@ -10,8 +10,11 @@ run: .venv/.server  ## one process, embedded Valkey, demo page on http://127.0.0
 test: .venv/.dev debian  ## everything
 	$(PY) -m pytest $(ARGS)
 
-bench: .venv/.dev  ## what 5,000 users weigh in the store
-	$(PY) -m bench.memory
+bench: .venv/.dev  ## what users weigh in the store; what a long line and a large house cost: bench/README.md
+	@worst=0; for name in memory queue seats; do $(PY) -m bench.$$name || worst=1; done; exit $$worst
+
+demo-crowd: .venv/.dev  ## buyers for the demo that runs on http://127.0.0.1:8000
+	$(PY) -m bench.crowd $(ARGS)
 
 lint: .venv/.dev .venv/.tsc  ## ruff, mypy --strict, tsc on the JSDoc types
 	.venv/bin/ruff check .
