@@ -1,7 +1,7 @@
 """What does a line of 100,000 cost, of whom 5,000 are connected to this server?
 
-Everyone joins through the real script, in batches; then the connected ones come to their places by their
-own command, and 50 a second are let in. Run: ``.venv/bin/python -m bench.queue [--profile]``.
+Everyone joins through the real script, a hundred at a time; then the connected ones come to their places by
+their own command, and 50 a second are let in. Run: ``.venv/bin/python -m bench.queue [--profile]``.
 """
 
 import argparse
