@@ -4,6 +4,7 @@ Nobody asks the store for a position: the ledger says who has gone, and each has
 from before it. Pure, but for the ears that are told.
 """
 
+import random
 from bisect import bisect_left, insort
 from collections import deque
 from collections.abc import Iterable
@@ -11,6 +12,9 @@ from typing import NamedTuple, Protocol
 
 from session.waiting_room import ADMITTED, WAITING, Figures, Place
 
+TOLD_EVERY = ((500, 1.0), (5_000, 2.0))
+"""Up to which position a waiter is told each second, or each two; each `SELDOM_SECONDS` beyond."""
+SELDOM_SECONDS = 5.0
 KEPT_ENTRIES = 5_000
 """Changes remembered for those whose answer is still on its way."""
 
@@ -43,7 +47,7 @@ class Ears(Protocol):
 class Waiter:
     """A user here: ``base`` is the ledger's offset that its position is of, if later than the last count."""
 
-    __slots__ = ("base", "made", "position", "seq", "status", "told", "until")
+    __slots__ = ("base", "made", "next_at", "position", "seq", "status", "told", "until")
 
     def __init__(self, place: Place) -> None:
         self.status = place.status
@@ -52,6 +56,8 @@ class Waiter:
         self.until = place.until
         self.base = place.ledger.offset
         self.made = place.made
+        self.next_at = 0.0
+        """When it may be told its position again, on the clock that `Crowd.count` is given."""
 
 
 class Crowd:
@@ -160,9 +166,9 @@ class Crowd:
 
     # --- positions ---
 
-    def count(self, figures: Figures) -> Iterable[tuple[str, Waiter]]:
-        """Move everyone up by those who have gone from before; yields whom to tell: who has moved, and
-        everyone where it became known how long it takes, or unknown."""
+    def count(self, figures: Figures, now: float) -> Iterable[tuple[str, Waiter]]:
+        """Move everyone up by those who have gone from before; yields whom to tell: who has moved, those far
+        back more rarely, and everyone where it became known how long it takes, or unknown."""
         gone, self._gone = self._gone, []
         first = gone[0][0] if gone else 0
         seqs = sorted(seq for _, seq in gone)
@@ -177,9 +183,16 @@ class Crowd:
             else:
                 # it came between them: what it was told counts some of them already
                 waiter.position -= sum(at > waiter.base and s < seq for at, s in gone)
-            if waiter.position != waiter.told or turned:
+            if (waiter.position != waiter.told and now >= waiter.next_at) or turned:
                 waiter.told = waiter.position
+                waiter.next_at = now + _pause(waiter.position)
                 yield user_id, waiter
+
+
+def _pause(position: int) -> float:
+    """Seconds until the next word of a position; a part of it by chance, so that not all hear at once."""
+    seconds = next((s for limit, s in TOLD_EVERY if position <= limit), SELDOM_SECONDS)
+    return seconds * random.uniform(0.7, 1) if seconds > 1 else 0.0
 
 
 def _change(offset: int, line: str) -> Change:

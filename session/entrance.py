@@ -23,8 +23,6 @@ from session.leases import Leases
 from session.listener import Admission, Listener, Start
 from session.lobby import Lobby
 from session.manager import (
-    LINE,
-    SEATS,
     Attached,
     Fence,
     Forgotten,
@@ -227,9 +225,9 @@ class Entrance:
             if known or connection.free_rooms:
                 await self._manager.update(user_id, {}, defaults=known, join=connection.free_rooms, by=by)
             for event_id in self._lobby.of(user_id):
-                await self._manager.name(user_id, LINE, event_id, by=by)
+                await self._manager.tell_line(user_id, event_id, by=by, again=True)
             for event_id in self._boards.of(user_id):
-                await self._manager.name(user_id, SEATS, event_id, by=by)
+                await self._manager.tell_seats(user_id, event_id, by=by, again=True)
         except Gone as gone:
             self.removed(connection, gone)
         except Forgotten:

@@ -238,7 +238,7 @@ class Lobby:
         figures = self._ticker.figures.get(crowd.event_id)
         if figures is None:
             return
-        moved = list(crowd.count(figures))
+        moved = list(crowd.count(figures, time.monotonic()))
         for at in range(0, len(moved), AT_ONCE):
             for user_id, waiter in moved[at : at + AT_ONCE]:
                 # it may have left while others were told

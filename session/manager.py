@@ -294,24 +294,33 @@ class SessionManager:
             changes += ["clear", FIELDS["queue_event_id"], event_id]
         await self._change(user_id, changes, by)
 
-    async def tell_line(self, user_id: str, event_id: str, *, by: Fence | None = None) -> None:
-        """The user has got a place: its session says so, and so do its other servers learn.
+    async def tell_line(
+        self, user_id: str, event_id: str, *, by: Fence | None = None, again: bool = False
+    ) -> None:
+        """The user has got a place: its session says so, and so do its other servers learn. Told ``again``
+        after the store has lost it, the session's own event stands.
 
         Raises:
             Gone, Forgotten: the connection ``by`` is not attached any more.
         """
-        await self._tell(user_id, LINE, "queue_event_id", event_id, by)
+        await self._tell(user_id, LINE, "queue_event_id", event_id, by, again=again)
 
-    async def tell_seats(self, user_id: str, event_id: str, *, by: Fence | None = None) -> None:
-        """The user has got seats: its session says so, and so do its other servers learn.
+    async def tell_seats(
+        self, user_id: str, event_id: str, *, by: Fence | None = None, again: bool = False
+    ) -> None:
+        """The user has got seats: its session says so, and so do its other servers learn. Told ``again``
+        after the store has lost it, the session's own event stands.
 
         Raises:
             Gone, Forgotten: the connection ``by`` is not attached any more.
         """
-        await self._tell(user_id, SEATS, "seat_event_id", event_id, by)
+        await self._tell(user_id, SEATS, "seat_event_id", event_id, by, again=again)
 
-    async def _tell(self, user_id: str, kind: str, name: str, event_id: str, by: Fence | None) -> None:
-        changes: list[Arg] = ["seen", "", "", "set", FIELDS[name], event_id, "set", f"{kind}:{event_id}", 1]
+    async def _tell(
+        self, user_id: str, kind: str, name: str, event_id: str, by: Fence | None, *, again: bool
+    ) -> None:
+        how = "default" if again else "set"
+        changes: list[Arg] = ["seen", "", "", how, FIELDS[name], event_id, "set", f"{kind}:{event_id}", 1]
         channel = keys.user(user_id).channel
         changes += ["tell", f"{TOLD[kind]} {user_id} {event_id}", f"{channel} {self._servers.instance}"]
         await self._change(user_id, changes, by)

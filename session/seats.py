@@ -73,6 +73,7 @@ class Seats:
         self._store = store
         self._scripts = SaleScripts(store, config)
         self._catalogs: dict[bytes, Catalog] = {}
+        self._reading: dict[bytes, asyncio.Task[None]] = {}
         self._picking: dict[str, asyncio.Lock] = {}
         self.on_later: Callable[[str], None] = lambda event_id: None
         """Told an event whose changes must be published in a moment."""
@@ -229,17 +230,30 @@ class Seats:
     # --- within ---
 
     async def _catalog(self, event_id: str, word: bytes) -> Catalog | None:
-        """The list of seats of that name; None where it is another one by now."""
+        """The list of seats of that name; None where it is another one by now. It is large: whoever wants it
+        while it is being read waits for the same answer."""
         if word not in self._catalogs:
-            seats: bytes | None = b""
-            if word:
-                now, seats = await self._store.command("HMGET", keys.event(event_id), "catalog", "seats")
-                if now != word:
-                    return None
-            self._catalogs[word] = Catalog(word, seats or b"")
-            if len(self._catalogs) > KEPT_CATALOGS:
-                del self._catalogs[next(iter(self._catalogs))]
-        return self._catalogs[word]
+            reading = self._reading.get(word)
+            if reading is None:
+                reading = self._reading[word] = asyncio.create_task(self._read_catalog(event_id, word))
+                reading.add_done_callback(lambda task: self._was_read(word, task))
+            await asyncio.shield(reading)
+        return self._catalogs.get(word)
+
+    def _was_read(self, word: bytes, reading: "asyncio.Task[None]") -> None:
+        self._reading.pop(word, None)
+        if not reading.cancelled():
+            reading.exception()  # whoever waited for it was told
+
+    async def _read_catalog(self, event_id: str, word: bytes) -> None:
+        seats: bytes | None = b""
+        if word:
+            now, seats = await self._store.command("HMGET", keys.event(event_id), "catalog", "seats")
+            if now != word:
+                return
+        self._catalogs[word] = Catalog(word, seats or b"")
+        if len(self._catalogs) > KEPT_CATALOGS:
+            del self._catalogs[next(iter(self._catalogs))]
 
     async def _newest(self, event_id: str) -> Catalog:
         for _ in range(CATALOG_TRIES):

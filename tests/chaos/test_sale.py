@@ -244,6 +244,12 @@ async def test_what_a_store_has_lost_is_put_back(servers: Servers, connect: Conn
         late = await connect(b, user="late")
         await eventually(lambda: b.ready_status() == 200, "the store is there again")
         last = await late.do("join-queue", eventId=EVENT)
+
+        async def is_known() -> bool:
+            session = (await Api(a).get("/api/users/new-3")).json["session"]
+            return session is not None and bool(session["selectedSeats"]) and session["queueEventId"] == EVENT
+
+        await eventually(is_known, "the session is back")
         restored = await connect(a, user="new-3")
         told = await restored.expect("session-restored")
 

@@ -43,6 +43,14 @@ GOOD: dict[str, dict[str, Any]] = {
     "publish": {"room": "chat:a", "data": {"text": "hi"}, "key": "k"},
     "update-session": {"data": {"theme": "dark", "gone": None}},
     "ping": {"t": 1},
+    "join-queue": {"eventId": "123", "since": {"epoch": "e", "offset": 0}},
+    "leave-queue": {"eventId": 1},
+    "join-seats": {"eventId": "123", "since": {"epoch": "e", "offset": 0}},
+    "leave-seats": {"eventId": 1},
+    "hold-seats": {"eventId": "123", "seats": ["A-1", "VIP.2_x-3"]},
+    "hold-best": {"eventId": "123", "count": 2, "section": "VIP"},
+    "extend-hold": {"eventId": "123"},
+    "release-seats": {"eventId": "123", "seats": ["A-1"]},
 }
 
 JSON_VALUES = st.recursive(
@@ -52,6 +60,7 @@ JSON_VALUES = st.recursive(
 )
 FIELDS = [
     "id", "token", "resume", "replaces", "eventId", "since", "room", "data", "key", "t", "epoch", "offset",
+    "seats", "count", "section",
 ]  # fmt: skip
 ALMOST = st.fixed_dictionaries(
     {},

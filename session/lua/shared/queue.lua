@@ -60,26 +60,44 @@ end
 -- for a second. A rate below one in 10 s admits one where the last is long enough ago.
 local function allowance(c)
   if not c.rate then return AT_ONCE end
+  local last, window = tonumber(redis.call('HGET', SALE, 'last') or 0), math.max(1000, 1000 / c.rate)
+  local saved = math.floor(c.rate * math.min(math.max(now - last, 0), window) / 1000 + 1e-9)
+  if saved < 1 then return 0 end
   local used = 0
   for _, line in ipairs(redis.call('LRANGE', RATE, 0, 127)) do
     local at, n = line:match('^(%d+) (%d+)')
     if (tonumber(at) + 1) * RATE_MS > now - 10000 then used = used + tonumber(n) end
   end
-  local last = tonumber(redis.call('HGET', SALE, 'last') or 0)
-  local saved = math.min(math.max(now - last, 0), math.max(1000, 1000 / c.rate))
-  return math.min(math.max(1, math.floor(10 * c.rate)) - used, math.floor(c.rate * saved / 1000 + 1e-9))
+  return math.min(math.max(1, math.floor(10 * c.rate)) - used, saved)
+end
+
+-- The last minute's admissions of those who had waited: 'second n' each, newest first, in one field.
+local function minute()
+  local out, edge = {}, now / 1000 - 60
+  for second, n in (redis.call('HGET', SALE, 'm') or ''):gmatch('(%d+) (%d+)') do
+    if tonumber(second) > edge and #out < 61 then out[#out + 1] = {tonumber(second), tonumber(n)} end
+  end
+  return out
+end
+
+local function remember(waited)
+  local second, all, out = math.floor(now / 1000), minute(), {}
+  if all[1] and all[1][1] == second then all[1][2] = all[1][2] + waited
+  else table.insert(all, 1, {second, waited}) end
+  for _, one in ipairs(all) do out[#out + 1] = int(one[1]) .. ' ' .. int(one[2]) end
+  redis.call('HSET', SALE, 'm', table.concat(out, ' '))
 end
 
 -- Counts n admissions, of whom `waited` had been in the line before.
 local function count(c, n, waited)
   local at, head = int(math.floor(now / RATE_MS)), redis.call('LINDEX', RATE, 0)
-  local k, m, w = (head or ''):match('^(%d+) (%d+) (%d+)$')
-  if k == at then
-    redis.call('LSET', RATE, 0, at .. ' ' .. int(m + n) .. ' ' .. int(w + waited))
+  local k, m = (head or ''):match('^(%d+) (%d+)$')
+  if k == at then redis.call('LSET', RATE, 0, at .. ' ' .. int(m + n))
   else
-    redis.call('LPUSH', RATE, at .. ' ' .. int(n) .. ' ' .. int(waited))
-    redis.call('LTRIM', RATE, 0, 599)
+    redis.call('LPUSH', RATE, at .. ' ' .. int(n))
+    redis.call('LTRIM', RATE, 0, 127)
   end
+  if waited > 0 then remember(waited) end
   if c.rate then
     local last, window = tonumber(redis.call('HGET', SALE, 'last') or 0), math.max(1000, 1000 / c.rate)
     redis.call('HSET', SALE, 'last', int(math.min(now, math.max(last, now - window) + math.ceil(n / c.rate * 1000))))
@@ -119,19 +137,13 @@ local function admit(c, new)
   count(c, #heads / 2, waited)
 end
 
--- The admissions of the last minute: how many of those who waited followed the first one, and within how
--- many ms. One alone says nothing of the rate.
+-- The admissions of the last minute: how many of those who waited came after the first second of it, and
+-- within how many ms. One alone says nothing of the rate.
 local function measure()
-  local n, first, oldest = 0, 0, now
-  for _, line in ipairs(redis.call('LRANGE', RATE, 0, -1)) do
-    local at, w = line:match('^(%d+) %d+ (%d+)')
-    at, w = at * RATE_MS, tonumber(w)
-    if at > now - 60000 and w > 0 then
-      n = n + w
-      if at < oldest then first, oldest = w, at end
-    end
-  end
-  return n - first, math.max(now - oldest, 1000)
+  local all, n = minute(), 0
+  for i = 1, #all - 1 do n = n + all[i][2] end
+  local first = all[#all] or {0}
+  return n, math.max(now - (first[1] + 1) * 1000, 1000)
 end
 
 -- What everyone in the line is told of it: total, present, admitted, held, sold, seats, admissions of the last
