@@ -246,7 +246,7 @@ async def test_what_a_store_has_lost_is_put_back(servers: Servers, connect: Conn
         last = await late.do("join-queue", eventId=EVENT)
 
         async def is_known() -> bool:
-            session = (await Api(a).get("/api/users/new-3")).json["session"]
+            session = (await Api(a).get("/api/users/new-3")).json.get("session")
             return session is not None and bool(session["selectedSeats"]) and session["queueEventId"] == EVENT
 
         await eventually(is_known, "the session is back")

@@ -94,11 +94,16 @@ class Client:
         if before is not None:
             resume = before.resume()
             client.boards = {event: dict(board) for event, board in before.boards.items()}
-        if via == "frame":
-            extra = {"resume": resume, "replaces": replaces}
-            await client.send("auth", token=token, **{k: v for k, v in extra.items() if v is not None})
-        if wait:
-            client.connected = await client.expect("connected")
+        try:
+            if via == "frame":
+                extra = {"resume": resume, "replaces": replaces}
+                await client.send("auth", token=token, **{k: v for k, v in extra.items() if v is not None})
+            if wait:
+                client.connected = await client.expect("connected")
+        except BaseException:
+            # nobody else knows of it
+            socket.transport.abort()
+            raise
         return client
 
     # --- saying ---

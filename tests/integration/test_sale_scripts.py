@@ -1,0 +1,292 @@
+"""The scripts of a sale on each of the supported stores: atomic, idempotent, nothing when they are late."""
+
+import asyncio
+from collections import Counter
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from session import keys
+from session.config import Config
+from session.events import EventDraft, Events
+from session.protocol import Code, Refused
+from session.sale import Replaced, Who
+from session.seats import NOTHING, Holding, Seats
+from session.store import Store, Unavailable
+from session.waiting_room import ADMITTED, WAITING, Place, WaitingRooms
+from tests.conftest import Stores
+from tests.support.sale import assert_one_holder, holds
+from tests.support.stores import StoreProcess
+from tests.support.waiting import eventually
+
+CONFIG = Config(queue_grace=60, entry_grace=60)
+EVENT = "42"
+K = keys.sale(EVENT)
+MINA, NOAH = Who("mina"), Who("noah")
+
+
+@dataclass
+class Server:
+    """One server of several, as the store knows it."""
+
+    instance: str
+
+
+class Sale:
+    """The services of a sale on one store."""
+
+    def __init__(self, store: Store, process: StoreProcess, config: Config = CONFIG) -> None:
+        self.client = process.client
+        self.events = Events(store, config)
+        self.seats = Seats(store, config)
+        self.line = WaitingRooms(store, config, Server("i-a"))
+        self.other = WaitingRooms(store, config, Server("i-b"))
+
+    async def put(self, **settings: Any) -> None:
+        settings = {"seats": [f"A-{n}" for n in range(1, 21)], **settings}
+        await self.events.put(EVENT, EventDraft(title="A concert", **settings))
+
+    async def join(self, user: str) -> Place:
+        return await self.line.join(EVENT, Who(user))
+
+
+@pytest.fixture
+def sale(store: Store, store_process: StoreProcess) -> Sale:
+    return Sale(store, store_process)
+
+
+async def refusal(work: Awaitable[Any]) -> Code:
+    """Why something is refused."""
+    with pytest.raises(Refused) as refused:
+        await work
+    return refused.value.code
+
+
+# --- seats ---
+
+
+async def test_of_fifty_who_want_a_seat_one_gets_it(sale: Sale) -> None:
+    """At the same moment, each with another one that nobody else wants: all or nothing."""
+    await sale.put(seats=["A-1", *(f"B-{n}" for n in range(50))])
+    works = (sale.seats.hold(EVENT, Who(f"user-{n}"), [f"B-{n}", "A-1"]) for n in range(50))
+
+    outcomes = await asyncio.gather(*works, return_exceptions=True)
+
+    assert {Holding: 1, Refused: 49} == Counter(map(type, outcomes))
+    assert 1 == len(holds(sale.client, EVENT))
+    assert b"h" * 2 == bytes(sale.client.get(K.map).encode()).replace(b"a", b"")
+    assert_one_holder(sale.client, EVENT)
+
+
+async def test_each_operation_may_be_repeated(sale: Sale) -> None:
+    """An answer that was lost is asked for again: nothing happens twice."""
+    await sale.put()
+    first = [await sale.seats.hold(EVENT, MINA, ["A-1", "A-2"]) for _ in range(2)]
+    await sale.seats.hold(EVENT, NOAH, ["A-3"])
+    booked = [await sale.seats.book(EVENT, "mina", ["A-1"], "order") for _ in range(2)]
+    released = [await sale.seats.release(EVENT, MINA) for _ in range(2)]
+    for _ in range(2):
+        await sale.seats.refund(EVENT, ["A-1"])
+
+    assert first[0].until == first[1].until
+    assert booked[0] == booked[1]
+    assert [True, False] == [held for held, _ in released]
+    assert {"noah": {2: "A-3"}} == holds(sale.client, EVENT)
+    assert_one_holder(sale.client, EVENT)
+
+
+async def test_a_hold_that_is_over_is_anothers(sale: Sale) -> None:
+    """In the very script that asks for the seat, whether or not a sweep has been by; and it is told."""
+    await sale.put(hold_seconds=1)
+    await sale.seats.hold(EVENT, MINA, ["A-1"])
+
+    async def taken() -> bool:
+        try:
+            return bool(await sale.seats.hold(EVENT, NOAH, ["A-1"]))
+        except Refused:
+            return False
+
+    await eventually(taken, "the hold is over")
+
+    assert NOTHING.seats == (await sale.seats.mine(EVENT, MINA)).seats
+    assert Code.SEAT_UNAVAILABLE == await refusal(sale.seats.book(EVENT, "mina", ["A-1"], ""))
+    await eventually(lambda: sale.seats.flush(EVENT), "it is published")
+    told = [fields["p"] for _, fields in sale.client.xrange(K.seats_stream)]
+    assert 1 == sum("x mina A-1" in private for private in told)
+    assert_one_holder(sale.client, EVENT)
+
+
+async def test_a_replaced_connection_changes_nothing(sale: Sale) -> None:
+    """From the moment that its successor has been in the event, for as long as it may still speak."""
+    await sale.put(capacity=5)
+    old, new = Who("mina", "old-socket"), Who("mina", "new-socket", replaces="old-socket")
+    await sale.line.join(EVENT, old)
+    held = await sale.seats.hold(EVENT, old, ["A-1"])
+    await sale.line.arrive(EVENT, new)
+
+    for work in (
+        sale.line.leave(EVENT, old),
+        sale.seats.release(EVENT, old),
+        sale.seats.hold(EVENT, old, ["A-2"]),
+        sale.seats.extend(EVENT, old),
+        sale.line.join(EVENT, old),
+    ):
+        with pytest.raises(Replaced):
+            await work  # type: ignore[misc]
+
+    place = await sale.line.arrive(EVENT, Who("mina", "new-socket"))
+    assert place is not None
+    assert place.status == ADMITTED
+    assert held.seats == (await sale.seats.mine(EVENT, Who("mina", "new-socket"))).seats
+
+
+async def test_a_changing_list_of_seats_is_loaded_again(sale: Sale) -> None:
+    """A server that knows an older one finds the seats where they are now."""
+    await sale.put()
+    elsewhere = Sale.__new__(Sale)
+    elsewhere.__dict__ |= sale.__dict__
+    await sale.seats.hold(EVENT, MINA, ["A-20"])
+    await elsewhere.events.put(EVENT, EventDraft(title="B", seats=[f"A-{n}" for n in (20, 5, 77)]))
+
+    held = await sale.seats.hold(EVENT, MINA, ["A-77"])
+    unknown = await refusal(sale.seats.hold(EVENT, MINA, ["A-1"]))
+
+    assert (["A-20", "A-77"], Code.UNKNOWN_SEAT) == (held.seats, unknown)
+    assert (await sale.line.figures(EVENT)).available == 1
+
+
+# --- the line ---
+
+
+async def test_joins_at_once_are_in_order_and_within_the_capacity(sale: Sale) -> None:
+    """A hundred at the same moment: seven are in, the others have a number each, and no number twice."""
+    await sale.put(capacity=7)
+
+    places = await asyncio.gather(*(sale.join(f"user-{n}") for n in range(100)))
+
+    assert {ADMITTED: 7, WAITING: 93} == Counter(place.status for place in places)
+    assert list(range(1, 94)) == [place.position for place in places if place.status == WAITING]
+    assert 93 == len({place.seq for place in places if place.status == WAITING})
+    assert 7 == sale.client.zcard(K.admitted)
+
+
+async def test_no_more_are_let_in_than_the_rate_allows(sale: Sale) -> None:
+    """What was saved up is a second's worth; a rate below one a second lets one in, then waits its time."""
+    await sale.put(capacity=1000, admit_per_second=5)
+    places = await asyncio.gather(*(sale.join(f"user-{n}") for n in range(50)))
+    at_once = [place.status for place in places].count(ADMITTED)
+    await sale.events.delete(EVENT)
+    await sale.put(capacity=1000, admit_per_second=0.05)
+    slow = [(await sale.join(f"user-{n}")).status for n in range(3)]
+
+    assert 5 <= at_once <= 6
+    assert [ADMITTED, WAITING, WAITING] == slow
+
+
+async def test_who_is_connected_elsewhere_is_not_absent(sale: Sale) -> None:
+    """A server knows of another one only when it is told; then it asks again, and the user stays."""
+    await sale.put(capacity=1)
+    await sale.join("first")
+    for line in (sale.line, sale.other):
+        await line.join(EVENT, MINA)
+
+    await sale.line.depart(EVENT, ["mina", "first"])
+    still = sale.client.zrange(K.present, 0, -1)
+    await sale.other.depart(EVENT, ["mina"])
+
+    assert (["mina"], ["mina"]) == (still, sale.client.zrange(K.absent, 0, -1))
+    assert sale.client.zscore(K.admitted, "first") < 9e15
+
+
+async def test_a_place_is_put_back_only_where_it_was_lost(sale: Sale) -> None:
+    """Within the numbers that a rollback has lost, in the same event; what is there stands."""
+    await sale.put(capacity=1)
+    await sale.join("in")
+    mina, lost = await sale.join("mina"), await sale.join("lost")
+    left = await sale.join("left")
+    await sale.line.leave(EVENT, Who("left"))
+    # the store goes back to before `lost` came, and is another incarnation
+    sale.client.zrem(K.present, "lost")
+    sale.client.hset(K.state, mapping={"inc": "0" * 10, "seq": mina.seq})
+
+    known = [("mina", mina.seq, None), ("lost", lost.seq, None), ("older", mina.seq - 1, None)]
+    await sale.line.put_back(EVENT, "another event", known)
+    nothing = sale.client.zscore(K.present, "lost")
+    await sale.line.put_back(EVENT, mina.made, known)
+    late = await sale.join("late")
+    await sale.line.put_back(EVENT, mina.made, known)
+
+    assert nothing is None
+    line = sale.client.zrange(K.present, 0, -1, withscores=True)
+    assert [("mina", mina.seq), ("lost", lost.seq), ("late", late.seq)] == line
+    assert late.seq > left.seq + 900_000
+
+
+# --- all of them ---
+
+
+@pytest.mark.parametrize(
+    "work",
+    [
+        lambda sale: sale.seats.hold(EVENT, MINA, ["A-5"]),
+        lambda sale: sale.seats.hold_best(EVENT, MINA, 2, None),
+        lambda sale: sale.seats.extend(EVENT, MINA),
+        lambda sale: sale.seats.release(EVENT, MINA),
+        lambda sale: sale.seats.book(EVENT, "mina", ["A-1"], "key"),
+        lambda sale: sale.seats.refund(EVENT, ["A-2"]),
+        lambda sale: sale.seats.mine(EVENT, MINA),
+        lambda sale: sale.seats.flush(EVENT),
+        lambda sale: sale.join("late"),
+        lambda sale: sale.line.arrive(EVENT, MINA),
+        lambda sale: sale.line.leave(EVENT, MINA),
+        lambda sale: sale.line.depart(EVENT, ["mina"]),
+        lambda sale: sale.line.put_back(EVENT, "made", [("mina", 1, None)]),
+        lambda sale: sale.line.pause(EVENT, True),
+        lambda sale: sale.line.admit(EVENT, "noah"),
+        lambda sale: sale.line.tick(EVENT),
+        lambda sale: sale.line.retire([EVENT]),
+    ],
+)
+async def test_nothing_is_changed_by_who_comes_late(
+    work: Callable[[Sale], Awaitable[Any]], sale: Sale, store: Store
+) -> None:
+    """A server whose lease is over and cannot be renewed changes nothing, and knows that."""
+    await sale.put(capacity=1)
+    for user in ("mina", "noah"):
+        await sale.join(user)
+    await sale.seats.hold(EVENT, MINA, ["A-1", "A-2"])
+    await sale.seats.book(EVENT, "mina", ["A-2"], "")
+    before = {key: sale.client.dump(key) for key in sorted(sale.client.keys("*"))}
+    store.clock.lease_end_ms = 1
+
+    with pytest.raises(Unavailable) as caught:
+        await work(sale)
+
+    assert "none" == caught.value.outcome
+    assert before == {key: sale.client.dump(key) for key in sorted(sale.client.keys("*"))}
+
+
+async def test_a_booking_says_whether_the_replicas_have_it(
+    own_store: Callable[..., StoreProcess], stores: Stores
+) -> None:
+    """True while they follow, False where one is silent; either way it is sold."""
+    primary, replica = own_store(), own_store()
+    replica.follow(primary)
+    await eventually(
+        lambda: primary.info("replication")["slave0"]["state"] == "online",
+        "the primary counts on its replica",
+    )
+    sale = Sale(await stores(primary.url), primary)
+    await sale.put()
+    await sale.seats.hold(EVENT, MINA, ["A-1", "A-2"])
+
+    kept = await sale.seats.book(EVENT, "mina", ["A-1"], "one")
+    replica.freeze()
+    unsure = await sale.seats.book(EVENT, "mina", ["A-2"], "two")
+    replica.thaw()
+    again = await sale.seats.book(EVENT, "mina", ["A-2"], "two")
+
+    assert (True, False) == (kept.replicated, unsure.replicated)
+    assert (unsure.booking_id, True) == (again.booking_id, again.replicated)
