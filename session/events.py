@@ -447,8 +447,8 @@ def _demo_events() -> dict[str, EventDraft]:
         "demo-musical": EventDraft(
             title="The Lighthouse Keeper's Daughter, a musical",
             venue="Haneulbit Theatre, Busan",
-            capacity=100,
-            admit_per_second=5,
+            capacity=25,
+            admit_per_second=2,
             admission_seconds=600,
             sections=[
                 Section(name="VIP", rows=10, seats_per_row=30, price=165_000),

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from tests.conftest import Connect, Servers
 from tests.support.api import Api
+from tests.support.client import Client
 from tests.support.servers import ServerProcess
 from tests.support.stores import StoreProcess, valkey_binary
 from tests.support.tokens import token
@@ -128,3 +129,91 @@ def test_no_default_secret(tmp_path: Path) -> None:
     assert 2 == status
     assert "keepseat: --jwt-secret: must have at least 32 bytes\n" == short.output
     assert made[0] != made[1]
+
+
+# --- the waiting room and the seats ---
+
+
+async def line_of(connect: Connect, server: ServerProcess, count: int) -> list[Client]:
+    """So many users in line, in this order."""
+    clients = [await connect(server, user=f"user-{n}") for n in range(count)]
+    for client in clients:
+        await client.do("join-queue", eventId="42")
+    return clients
+
+
+async def test_everyone_is_let_in_once_whoever_looks(servers: Servers, connect: Connect) -> None:
+    """Nobody called its queue processor, and two servers that did each removed what the other had read: up to
+    all of them were lost. Three servers look at one line: each user is let in, once, and in order."""
+    a, b, c = servers(3)
+    api = Api(a)
+    await api.put("/api/events/42", {"title": "A", "capacity": 1})
+    line = await line_of(connect, b, 30)
+    await connect(c, user="watcher")
+    await api.put("/api/events/42", {"title": "A", "capacity": 100, "admitPerSecond": 20})
+
+    for client in line[1:]:
+        await client.expect("queue-entry-allowed")
+
+    kinds = [[f["type"] for f in client.frames].count("queue-entry-allowed") for client in line]
+    assert [0] + [1] * 29 == kinds
+    assert 30 == (await api.get("/api/events/42/stats")).json["admitted"]
+
+
+async def test_joining_again_moves_nobody_to_the_back(servers: Servers, connect: Connect) -> None:
+    """It wrote the place anew at each join, with the server's own clock for a number."""
+    a, b = servers(2)
+    await Api(a).put("/api/events/42", {"title": "A", "capacity": 1})
+    line = await line_of(connect, a, 4)
+    tab = await connect(b, user="user-1")
+
+    places = [await client.do("join-queue", eventId="42") for client in (line[1], tab, line[2])]
+
+    assert [1, 1, 2] == [place["position"] for place in places]
+
+
+async def test_nobody_lengthens_anothers_admission(servers: Servers, connect: Connect) -> None:
+    """All its admissions were one key with one life: each newcomer lengthened everyone's."""
+    (a,) = servers()
+    await Api(a).put("/api/events/42", {"title": "A", "capacity": 100, "admissionSeconds": 2})
+    first = await connect(a, user="first")
+    mine = await first.do("join-queue", eventId="42")
+    later = await connect(a, user="later")
+    other = await later.do("join-queue", eventId="42")
+    again = await first.do("join-queue", eventId="42")
+
+    left = await first.expect("queue-left")
+
+    assert mine["expiresAt"] == again["expiresAt"] < other["expiresAt"]
+    assert "expired" == left["reason"]
+
+
+async def test_the_restored_session_says_where_in_line(servers: Servers, connect: Connect) -> None:
+    """It promised the same place and did not say which."""
+    a, b = servers(2)
+    await Api(a).put("/api/events/42", {"title": "A", "capacity": 1})
+    line = await line_of(connect, a, 6)
+    await line[5].drop()
+
+    restored = await (await connect(b, user="user-5")).expect("session-restored")
+
+    assert ("42", "waiting", 5) == tuple(restored["queue"][k] for k in ("eventId", "status", "position"))
+    assert "42" == restored["session"]["queueEventId"]
+
+
+async def test_restored_seats_are_those_that_are_held(servers: Servers, connect: Connect) -> None:
+    """What is over while the user is away is not shown as its own; the limit is the four that the docs say."""
+    a, b = servers(2)
+    seats = [f"A-{n}" for n in range(1, 9)]
+    await Api(a).put("/api/events/42", {"title": "A", "seats": seats, "holdSeconds": 2})
+    client, other = await connect(a, user="mina"), await connect(b, user="watcher")
+    await other.do("join-seats", eventId="42")
+    five = await client.call("hold-seats", eventId="42", seats=seats[:5])
+    await client.do("hold-seats", eventId="42", seats=seats[:4])
+    await client.drop()
+    await other.expect("seats-updated", seats=dict.fromkeys(seats[:4], "available"))
+
+    restored = await (await connect(b, user="mina")).expect("session-restored")
+
+    assert "too_many_seats" == five["code"]
+    assert ([], None) == (restored["session"]["selectedSeats"], restored["seats"])
