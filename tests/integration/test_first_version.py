@@ -202,7 +202,7 @@ async def test_the_restored_session_says_where_in_line(servers: Servers, connect
 
 
 async def test_restored_seats_are_those_that_are_held(servers: Servers, connect: Connect) -> None:
-    """What is over while the user is away is not shown as its own; the limit is the four that the docs say."""
+    """What is over while the user is away is not shown as its own; the limit is four, as the docs say."""
     a, b = servers(2)
     seats = [f"A-{n}" for n in range(1, 9)]
     await Api(a).put("/api/events/42", {"title": "A", "seats": seats, "holdSeconds": 2})
