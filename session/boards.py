@@ -5,6 +5,7 @@ is known for users who are connected here only, and told to them alone.
 """
 
 import asyncio
+import contextlib
 import logging
 import re
 import time
@@ -29,6 +30,7 @@ PREFIX = "seats:"
 KEPT_SECONDS = 1.0
 """A snapshot that was made for one reader is good for others so long: what came since, the log has."""
 RETRY_SECONDS = 0.5
+REOPEN_SECONDS = 5.0
 AT_ONCE = 50
 _encode = msgspec.json.Encoder().encode
 
@@ -221,14 +223,24 @@ class Boards:
     async def run(self) -> None:
         """Look up what is in doubt, until cancelled."""
         while True:
-            await self._wanted.wait()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(REOPEN_SECONDS):
+                    await self._wanted.wait()
             self._wanted.clear()
+            self._reopen()
             doubted, self._doubted = list(self._doubted.items()), {}
             for at in range(0, len(doubted), AT_ONCE):
                 batch = doubted[at : at + AT_ONCE]
                 await asyncio.gather(*(self._look_up(*key, put_back=back) for key, back in batch))
             if self._doubted:
                 await asyncio.sleep(RETRY_SECONDS)
+
+    def _reopen(self) -> None:
+        """Follow again what could not be opened, as the store was away: who holds seats wants to know."""
+        for event_id in self._holdings:
+            if PREFIX + event_id not in self._hub.rooms:
+                self._listener.room(PREFIX + event_id)
+                self._on_restart(event_id)
 
     async def _look_up(self, event_id: str, user_id: str, *, put_back: bool) -> None:
         known = self._holdings.get(event_id, {}).get(user_id, NOTHING)
