@@ -183,7 +183,7 @@ class InQueue(ApiHandler):
         if action == "admit":
             verdict = await rooms.admit(event_id, user_id)
         else:
-            verdict = "ok" if await rooms.leave(event_id, Who(user_id), "removed") else "none"
+            verdict = "ok" if (await rooms.leave(event_id, Who(user_id), "removed")).had else "none"
         if verdict == "none":
             raise HTTPError(404, "this user has no place in the line")
         if verdict == "full":

@@ -22,7 +22,7 @@ from session.protocol import Refused, SeatsExpired, SeatsHeld, SeatsSnapshot, pa
 from session.recovery import Position
 from session.sale import Who
 from session.seats import NOTHING, Holding, Seats
-from session.store import Store, Unavailable
+from session.store import DEADLINE_MS, Store, Unavailable
 
 log = logging.getLogger(__name__)
 
@@ -31,6 +31,8 @@ KEPT_SECONDS = 1.0
 """A snapshot that was made for one reader is good for others so long: what came since, the log has."""
 RETRY_SECONDS = 0.5
 REOPEN_SECONDS = 5.0
+LATE_SECONDS = DEADLINE_MS / 1000 + 1
+"""Seats that are being held elsewhere are held by then."""
 AT_ONCE = 50
 _encode = msgspec.json.Encoder().encode
 
@@ -47,7 +49,10 @@ class Board:
     """The published state of one event's seats, at the head of the room's log; its `Follower`."""
 
     def __init__(
-        self, room: Room, on_expired: Callable[[str, str, list[str]], None], on_restart: Callable[[str], None]
+        self,
+        room: Room,
+        on_expired: Callable[[str, str, int, list[str]], None],
+        on_restart: Callable[[str], None],
     ) -> None:
         self._room = room
         self._on_expired = on_expired
@@ -68,8 +73,8 @@ class Board:
         for change in seats.split():
             self._states[int(change[:-1])] = ord(change[-1])
         for note in notes:
-            _, user_id, *expired = note.split(" ")
-            self._on_expired(self.event_id, user_id, expired)
+            _, user_id, version, *expired = note.split(" ")
+            self._on_expired(self.event_id, user_id, int(version), expired)
 
     def restarted(self) -> None:
         """What was told of holds meanwhile is unknown."""
@@ -119,7 +124,7 @@ class Boards:
         self._wanted = asyncio.Event()
         listener.openers["seats"] = self._open
         listener.notices.on_holding = self._on_holding
-        listener.notices.on_seats = self.look_up
+        listener.notices.on_seats = self._on_seats
 
     # --- rooms ---
 
@@ -129,7 +134,7 @@ class Boards:
         board = room.follower
         if not isinstance(board, Board):
             board = room.follower = Board(room, self._on_expired, self._on_restart)
-        room.pinned = bool(self._holdings.get(board.event_id))
+        room.pinned = self._is_held(board.event_id)
         return Start(read.head, read.chain, lambda: board.install(read.states, read.catalog))
 
     @staticmethod
@@ -142,59 +147,72 @@ class Boards:
 
     def of(self, user_id: str) -> list[str]:
         """The events in which a user who is connected here holds seats."""
-        return [event for event, users in self._holdings.items() if user_id in users]
+        return [event for event, users in self._holdings.items() if users.get(user_id, NOTHING).seats]
 
-    def learn(self, event_id: str, user_id: str, holding: Holding) -> None:
-        """A user who is connected here holds that, and no more."""
-        users = self._holdings.setdefault(event_id, {})
-        if user_id in users and holding.version < users[user_id].version:
-            holding = users[user_id]  # what is known is newer
-        if holding.seats and user_id in self._hub.users:
-            users[user_id] = holding
+    def newest(self, event_id: str, user_id: str, holding: Holding) -> Holding:
+        """What a user holds as far as this server knows; ``holding`` may have been overtaken."""
+        known = self._holdings.get(event_id, {}).get(user_id, NOTHING)
+        return holding if holding.version >= known.version else known
+
+    def learn(self, event_id: str, user_id: str, holding: Holding) -> bool:
+        """A user who is connected here holds that, and no more; False where what is known is newer."""
+        if user_id not in self._hub.users or self.newest(event_id, user_id, holding) is not holding:
+            return False
+        self._holdings.setdefault(event_id, {})[user_id] = holding
+        if holding.seats:
             # the room is followed although nobody may read it: it tells when the hold has ended
             self._listener.room(PREFIX + event_id)
-        else:
-            users.pop(user_id, None)
-        if not users:
-            del self._holdings[event_id]
+        self._pin(event_id)
+        return True
+
+    def _pin(self, event_id: str) -> None:
         room = self._hub.rooms.get(PREFIX + event_id)
         if room is not None:
-            room.pinned = bool(users)
-            if not users:
+            was, room.pinned = room.pinned, self._is_held(event_id)
+            if was and not room.pinned:
                 room.idle_since = time.monotonic()
+
+    def _is_held(self, event_id: str) -> bool:
+        return any(holding.seats for holding in self._holdings.get(event_id, {}).values())
 
     def forget(self, user_id: str) -> None:
         """A user's last connection here has ended."""
-        for event_id in self.of(user_id):
-            self._forget(event_id, user_id)
+        for event_id, users in list(self._holdings.items()):
+            if users.pop(user_id, None) is not None:
+                self._pin(event_id)
+            if not users:
+                del self._holdings[event_id]
 
     def _on_holding(self, event_id: str, user_id: str, by: str, holding: Holding) -> None:
         """Somebody has changed what a user holds: its other connections here want to know."""
         # of what a connection here has done its own answer tells
-        known = self._holdings.get(event_id, {}).get(user_id, NOTHING)
-        if user_id in self._hub.users and by not in self._hub.connections and holding.version > known.version:
+        if by not in self._hub.connections and self._is_news(event_id, user_id, holding):
             self.learn(event_id, user_id, holding)
-            event = SeatsHeld(event_id=event_id, held=holding.seats, hold_expires_at=holding.expires_at)
-            self._hub.tell(user_id, event, but=by)
+            self._hub.tell(user_id, _held(event_id, holding), but=by)
+
+    def _is_news(self, event_id: str, user_id: str, holding: Holding) -> bool:
+        known = self._holdings.get(event_id, {}).get(user_id, NOTHING)
+        return user_id in self._hub.users and holding.version > known.version
 
     def held(self, connection: Connection, event_id: str, holding: Holding) -> None:
         """A connection here has changed what its user holds: the user's others here are told."""
-        self.learn(event_id, connection.user_id, holding)
-        event = SeatsHeld(event_id=event_id, held=holding.seats, hold_expires_at=holding.expires_at)
-        self._hub.tell(connection.user_id, event, but=connection.socket_id)
+        if self._is_news(event_id, connection.user_id, holding):
+            self.learn(event_id, connection.user_id, holding)
+            self._hub.tell(connection.user_id, _held(event_id, holding), but=connection.socket_id)
 
-    def _on_expired(self, event_id: str, user_id: str, seats: list[str]) -> None:
+    def _on_expired(self, event_id: str, user_id: str, version: int, seats: list[str]) -> None:
+        """A hold has ended, which a user did not ask for."""
         if user_id not in self._hub.users:
             return
-        self._hub.tell(user_id, SeatsExpired(event_id=event_id, seats=seats))
-        known = self._holdings.get(event_id, {}).get(user_id)
-        # it may have taken others since
-        if known is not None and known.until <= self._store.clock.now_ms() + 1000:
-            self._forget(event_id, user_id)
-
-    def _forget(self, event_id: str, user_id: str) -> None:
-        known = self._holdings[event_id][user_id]
-        self.learn(event_id, user_id, known._replace(seats=[]))
+        known = self._holdings.get(event_id, {}).get(user_id, NOTHING)
+        if known.version < version:
+            rest = [seat for seat in known.seats if seat not in seats]
+            self.learn(event_id, user_id, known._replace(version=version, seats=rest))
+        else:
+            # it holds some of them again
+            seats = [seat for seat in seats if seat not in known.seats]
+        if seats:
+            self._hub.tell(user_id, SeatsExpired(event_id=event_id, seats=seats))
 
     # --- after something was lost ---
 
@@ -214,6 +232,12 @@ class Boards:
         """Read what a user who is connected here holds, and tell it where that is new."""
         if user_id in self._hub.users:
             self._doubt(event_id, user_id, put_back=False)
+
+    def _on_seats(self, user_id: str, event_id: str) -> None:
+        """A user is about to hold seats through another server, which may die before it says so."""
+        if user_id in self._hub.users:
+            self.look_up(user_id, event_id)
+            asyncio.get_running_loop().call_later(LATE_SECONDS, self.look_up, user_id, event_id)
 
     def _doubt(self, event_id: str, user_id: str, *, put_back: bool) -> None:
         key = (event_id, user_id)
@@ -238,7 +262,7 @@ class Boards:
     def _reopen(self) -> None:
         """Follow again what could not be opened, as the store was away: who holds seats wants to know."""
         for event_id in self._holdings:
-            if PREFIX + event_id not in self._hub.rooms:
+            if self._is_held(event_id) and PREFIX + event_id not in self._hub.rooms:
                 self._listener.room(PREFIX + event_id)
                 self._on_restart(event_id)
 
@@ -259,8 +283,7 @@ class Boards:
         if lost:
             self._hub.tell(user_id, SeatsExpired(event_id=event_id, seats=lost))
         elif now.seats != known.seats or now.until != known.until:
-            event = SeatsHeld(event_id=event_id, held=now.seats, hold_expires_at=now.expires_at)
-            self._hub.tell(user_id, event)
+            self._hub.tell(user_id, _held(event_id, now))
 
     async def _read(self, event_id: str, user_id: str) -> Holding:
         return await _or_nothing(self._seats.mine(event_id, Who(user_id)))
@@ -283,6 +306,10 @@ class Boards:
         holding = await self._seats.mine(event_id, Who(connection.user_id, connection.socket_id, replaces))
         self.learn(event_id, connection.user_id, holding)
         return holding
+
+
+def _held(event_id: str, holding: Holding) -> SeatsHeld:
+    return SeatsHeld(event_id=event_id, held=holding.seats, hold_expires_at=holding.expires_at)
 
 
 async def _or_nothing(work: Awaitable[Holding]) -> Holding:

@@ -76,6 +76,8 @@ class Crowd:
         self.users: dict[str, Waiter] = {}
         self.here: set[str] = set()
         """Users of whom the store knows, or may, that they are connected here."""
+        self.unsure: set[str] = set()
+        """Users who came with an answer that was too old to be of use: their place is being read again."""
         self.in_use = True
         """Whether somebody came to it since it was last looked at: its answer may be on the way."""
         self.moving = False
@@ -116,6 +118,10 @@ class Crowd:
         self._gone.clear()
         self._ears.on_restart(self.event_id)
 
+    def has_heard(self, offset: int) -> bool:
+        """Whether the ledger was heard up to ``offset``."""
+        return self._hi >= offset
+
     def begin(self, offset: int) -> None:
         """The ledger is open: all changes after this offset are heard."""
         self._since = self._hi = offset
@@ -147,10 +153,19 @@ class Crowd:
     def put(self, user_id: str, place: Place) -> Waiter | None:
         """Write down where a user stands, as of a fold; returns what was known of it before."""
         before = self.drop(user_id)
+        self.unsure.discard(user_id)
         self.users[user_id] = Waiter(place)
         if place.status == WAITING:
             insort(self._order, (place.seq, user_id))
         return before
+
+    def newest(self, user_id: str, place: Place) -> Place | None:
+        """A place that was written down a while ago as it is by now; None where it is gone."""
+        waiter = self.users.get(user_id)
+        if waiter is None:
+            return place if user_id in self.unsure else None
+        position = min(place.position, waiter.position) if waiter.status == WAITING else 0
+        return place._replace(status=waiter.status, until=waiter.until, position=position)
 
     def drop(self, user_id: str) -> Waiter | None:
         """A user has no place any more, or is not here; returns what was known of it."""
@@ -158,6 +173,14 @@ class Crowd:
         if waiter is not None:
             self._unorder(user_id, waiter)
         return waiter
+
+    def drop_before(self, user_id: str, offset: int) -> bool:
+        """Drop a user, unless it was put down later than that; whether it is not there any more."""
+        waiter = self.users.get(user_id)
+        if waiter is None or waiter.base < offset:
+            self.drop(user_id)
+            return True
+        return False
 
     def _unorder(self, user_id: str, waiter: Waiter) -> None:
         at = bisect_left(self._order, (waiter.seq, user_id))

@@ -291,6 +291,14 @@ class Entrance:
             self._places(connection, attached.session, names, replaces),
             self._holdings(connection, attached.session, names, replaces),
         )
+        # what was heard meanwhile is newer than what was read
+        user_id = connection.user_id
+        places = {
+            event: place and self._lobby.newest(user_id, event, place) for event, place in places.items()
+        }
+        holdings = {
+            event: held and self._boards.newest(event, user_id, held) for event, held in holdings.items()
+        }
         # one tick for all rooms: verdicts, answer, and nothing of a room before it
         let_in: list[Admission] = []
         for name, admission in zip(names, admissions, strict=True):

@@ -49,6 +49,9 @@ class LineCommands:
             self._lobby.join(connection, event_id), self._listener.admit(name, position(command.since))
         )
         await self._tell_session(connection, event_id)
+        now = self._lobby.newest(connection.user_id, event_id, place)
+        if now is None:
+            raise Refused(Code.NOT_JOINED, f"the place in the line of {event_id} was given up meanwhile")
         connection.queue_event_id = event_id
         entered = enter(self._listener, connection, name, admission, command.since)
         recovered = recovery(entered, command.since)
@@ -61,25 +64,27 @@ class LineCommands:
                 offset=entered.offset,
                 recovered=recovered[0],
                 missed=recovered[1],
-                **self._lobby.standing(connection.user_id, event_id, place),
+                **self._lobby.standing(connection.user_id, event_id, now),
             )
         )
 
     async def _leave(self, connection: Connection, command: LeaveQueue, cid: CommandId | UnsetType) -> None:
         event_id = str(command.event_id)
         who = Who(connection.user_id, connection.socket_id)
-        had = await self._waiting_rooms.leave(event_id, who)
-        self._lobby.left(connection, event_id)
+        # another of the user's connections may join at the same time: its name for the place is another
+        name = await self._manager.named(connection.user_id, LINE, event_id)
+        left = await self._waiting_rooms.leave(event_id, who)
+        self._lobby.left(connection, event_id, left.offset)
         if connection.queue_event_id == event_id:
             connection.queue_event_id = None
         try:
             await self._entrance.attached(
                 connection,
-                lambda: self._manager.unname(connection.user_id, LINE, event_id, by=fence(connection)),
+                lambda: self._manager.unname(connection.user_id, LINE, event_id, name, by=fence(connection)),
             )
         except Unavailable:
             raise Unavailable("unknown") from None
-        if not had:
+        if not left.had:
             raise Refused(Code.NOT_JOINED, f"there is no place in the line of {event_id}")
         connection.send(QueueLeft(id=cid, event_id=event_id))
 
@@ -96,8 +101,9 @@ class LineCommands:
 
         others = await self._entrance.attached(connection, name)
         for other in others:
-            if (await self._waiting_rooms.places(other, [user_id]))[0] is None:
-                await self._manager.unname(user_id, LINE, other)
+            told = await self._manager.named(user_id, LINE, other)
+            if not await self._waiting_rooms.has_place(other, user_id):
+                await self._manager.unname(user_id, LINE, other, told)
         if others and await self._entrance.attached(connection, name):
             raise Refused(Code.TOO_MANY_ROOMS, f"a user waits in at most {len(others)} lines")
 

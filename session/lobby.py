@@ -18,17 +18,19 @@ from session.hub import Hub
 from session.listener import Listener
 from session.manager import LINE, SessionManager
 from session.protocol import Event, QueueEntryAllowed, QueueLeft, QueueUpdated, Refused
-from session.sale import Replaced, Who
-from session.store import Store, Unavailable
+from session.sale import Who
+from session.store import DEADLINE_MS, Store, Unavailable
 from session.ticker import Ticker
 from session.tokens import Issuer
-from session.waiting_room import ADMITTED, BATCH, WAITING, Figures, Place, WaitingRooms
+from session.waiting_room import ADMITTED, BATCH, NO_FIGURES, NOWHERE, WAITING, Place, WaitingRooms
 
 log = logging.getLogger(__name__)
 
 ROUND_SECONDS = 1.0
 """A position is told so often at most."""
 RETRY_SECONDS = 0.25
+LATE_SECONDS = DEADLINE_MS / 1000 + 1
+"""A place that is being taken elsewhere is taken by then."""
 AT_ONCE = 100
 """Users who are told before others get a turn."""
 
@@ -57,7 +59,7 @@ class Lobby:
         self._wanted = asyncio.Event()
         self._settled = asyncio.Event()
         self._settled.set()
-        listener.notices.on_line = self.look_up
+        listener.notices.on_line = self._on_line
 
     async def run(self) -> None:
         """Count, tell, and keep the store informed, until cancelled."""
@@ -76,7 +78,7 @@ class Lobby:
         crowd = await self._crowd(event_id)
         place = await self._waiting_rooms.join(event_id, Who(connection.user_id, connection.socket_id))
         self._ticker.is_used(event_id)
-        return self._settle_in(crowd, connection, place, is_new=True) or place
+        return self._settle_in(crowd, connection, place, is_new=True)
 
     async def arrive(self, connection: Connection, event_id: str, replaces: str = "") -> Place | None:
         """Bring a connection's user back to its place; None where it has none (any more).
@@ -87,13 +89,18 @@ class Lobby:
         crowd = await self._crowd(event_id)
         who = Who(connection.user_id, connection.socket_id, replaces)
         place = await self._waiting_rooms.arrive(event_id, who)
-        if place is None:
+        if place is None or place.status == NOWHERE:
             self._forget_name(event_id, connection.user_id)
             return None
-        return self._settle_in(crowd, connection, place, is_new=False) or place
+        return self._settle_in(crowd, connection, place, is_new=False)
 
-    def _settle_in(self, crowd: Crowd, connection: Connection, place: Place, *, is_new: bool) -> Place | None:
-        """Write a place down as it is by now; None where it must be read again first.
+    def newest(self, user_id: str, event_id: str, place: Place) -> Place | None:
+        """A place as it is by now: what was heard since may have overtaken it. None if it is gone."""
+        crowd = self._crowds.get(event_id)
+        return place if crowd is None else crowd.newest(user_id, place)
+
+    def _settle_in(self, crowd: Crowd, connection: Connection, place: Place, *, is_new: bool) -> Place:
+        """Write a place down as it is by now; one that must be read again first stays as it is.
 
         The user's other connections here are told what is new; so they are where the place ``is_new`` here.
         """
@@ -101,23 +108,25 @@ class Lobby:
         crowd.here.add(user_id)
         if user_id not in self._hub.users:
             self._leave(crowd.event_id, user_id)
-            return None
+            return place
         now = crowd.fold(user_id, place)
         if now is None:
+            crowd.unsure.add(user_id)
             self.look_up(user_id, crowd.event_id)
-            return None
+            return place
         before = crowd.put(user_id, now)
-        if (is_new and before is None) or (before is not None and before.status != now.status):
+        is_news = is_new if before is None else (before.status, before.told) != (now.status, now.position)
+        if is_news:
             event = self._event(crowd.event_id, user_id, now.status, now.position, now.until)
             self._hub.tell(user_id, event, but=connection.socket_id)
         return now
 
-    def left(self, connection: Connection, event_id: str) -> None:
-        """A connection has given its user's place up: its answer is on the way."""
+    def left(self, connection: Connection, event_id: str, offset: int) -> None:
+        """A connection has given its user's place up, as the ledger says at ``offset``: its answer is on the
+        way. Another of its connections may have joined again since."""
         crowd = self._crowds.get(event_id)
-        if crowd is not None:
-            crowd.drop(connection.user_id)
-        self._hub.leave_room(connection.user_id, f"queue:{event_id}")
+        if crowd is None or crowd.drop_before(connection.user_id, offset):
+            self._hub.leave_room(connection.user_id, f"queue:{event_id}")
 
     def user_gone(self, user_id: str) -> None:
         """A user's last connection here has ended."""
@@ -136,6 +145,12 @@ class Lobby:
             key = (event_id, user_id)
             self._doubted[key] = put_back or self._doubted.get(key, False)
             self._wanted.set()
+
+    def _on_line(self, user_id: str, event_id: str) -> None:
+        """A user is about to take a place through another server, which may die before it says so."""
+        if user_id in self._hub.users:
+            self.look_up(user_id, event_id)
+            asyncio.get_running_loop().call_later(LATE_SECONDS, self.look_up, user_id, event_id)
 
     async def settled(self) -> None:
         """Wait until the store knows of everyone who has gone, and nothing of this server any more.
@@ -324,15 +339,11 @@ class Lobby:
         lost = [(user, *_known(waiter)) for user, waiter in known if waiter is not None]
         for made in {crowd.users[user].made for user, *_ in lost}:
             await self._waiting_rooms.put_back(event_id, made, lost)
-        places = await asyncio.gather(*(self._arrive(event_id, user) for user in users))
-        for user_id, place in zip(users, places, strict=True):
-            self._learn(crowd, user_id, place)
+        await asyncio.gather(*(self._look_up_one(crowd, user) for user in users))
 
-    async def _arrive(self, event_id: str, user_id: str) -> Place | None:
-        try:
-            return await self._waiting_rooms.arrive(event_id, Who(user_id))
-        except Replaced:
-            return None
+    async def _look_up_one(self, crowd: Crowd, user_id: str) -> None:
+        # the store's answers come in the order in which it ran the scripts: learn at once, before a later one
+        self._learn(crowd, user_id, await self._waiting_rooms.arrive(crowd.event_id, Who(user_id)))
 
     def _learn(self, crowd: Crowd, user_id: str, place: Place | None) -> None:
         """A place was read again: tell its user what is new."""
@@ -341,9 +352,8 @@ class Lobby:
         if user_id not in self._hub.users:
             self._leave(crowd.event_id, user_id)
             return
-        if place is None:
-            if crowd.drop(user_id) is not None:
-                self.on_left(crowd.event_id, user_id, "", "expired")
+        if place is None or place.status == NOWHERE:
+            self._learn_of_loss(crowd, user_id, place)
             return
         now = crowd.fold(user_id, place)
         if now is None:
@@ -353,13 +363,23 @@ class Lobby:
         if before is None or (before.status, before.told) != (now.status, now.position):
             self._hub.tell(user_id, self._event(crowd.event_id, user_id, now.status, now.position, now.until))
 
+    def _learn_of_loss(self, crowd: Crowd, user_id: str, place: Place | None) -> None:
+        """A user has no place any more. If the ledger says so, that is told when it is heard; else the store
+        has lost the place, or the event is gone."""
+        crowd.unsure.discard(user_id)
+        if place is not None and not crowd.has_heard(place.ledger.offset):
+            asyncio.get_running_loop().call_later(RETRY_SECONDS, self.look_up, user_id, crowd.event_id)
+        elif crowd.drop(user_id) is not None:
+            self.on_left(crowd.event_id, user_id, "", "expired")
+
     async def _unname_all(self) -> bool:
         unnamed, self._unnamed = self._unnamed, {}
         for event_id, user_id in list(unnamed):
             try:
-                # it may have joined again meanwhile, also elsewhere
-                if (await self._waiting_rooms.places(event_id, [user_id]))[0] is None:
-                    await self._manager.unname(user_id, LINE, event_id)
+                # it may join again meanwhile, also elsewhere: then it is named anew
+                name = await self._manager.named(user_id, LINE, event_id)
+                if not await self._waiting_rooms.has_place(event_id, user_id):
+                    await self._manager.unname(user_id, LINE, event_id, name)
             except Unavailable:
                 self._unnamed = unnamed | self._unnamed
                 return False
@@ -384,9 +404,6 @@ class Lobby:
             except Refused:
                 continue
             await self._waiting_rooms.bury(event_id, instance)
-
-
-NO_FIGURES = Figures(0, 0, 0, 0, 0, 0, 0, 0, paused=True)
 
 
 def _left(event_id: str, why: str) -> QueueLeft:

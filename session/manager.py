@@ -270,7 +270,7 @@ class SessionManager:
         await self._change(user_id, ["seen", "", "", "clear", FIELDS[name], value], by)
 
     async def name(self, user_id: str, kind: str, event_id: str, *, by: Fence | None = None) -> list[str]:
-        """Name an event in which the user is about to have a place, or to hold seats.
+        """Name an event in which the user is about to have a place, or to hold seats; each time anew.
 
         Returns the events that are named already where there are too many of them, else nothing.
 
@@ -278,21 +278,31 @@ class SessionManager:
             Gone, Forgotten: the connection ``by`` is not attached any more.
         """
         k = keys.user(user_id)
-        args = [*self._fence(by), MOST_NAMES, f"{kind}:{event_id}"]
-        answer = await self._store.script("session_name", [k.session, k.data, k.rooms], args)
+        notice = f"{TOLD[kind]} {user_id} {event_id}"
+        args = [*self._fence(by), MOST_NAMES, f"{kind}:{event_id}", notice, k.channel, self._servers.instance]
+        answer = await self._store.script("session_name", [k.session, k.data, k.rooms, k.counter], args)
         _raise_fenced(answer)
         return [name.decode() for name in answer[1:]]
 
-    async def unname(self, user_id: str, kind: str, event_id: str, *, by: Fence | None = None) -> None:
-        """Take back a name that leads to nothing (any more), and the session's id of that event.
+    async def named(self, user_id: str, kind: str, event_id: str) -> str:
+        """The name that a session has for an event; '' where it has none.
+
+        Raises:
+            Unavailable: the store did not answer in time.
+        """
+        name = await self._store.command("HGET", keys.user(user_id).session, f"{kind}:{event_id}")
+        return "" if name is None else str(name.decode())
+
+    async def unname(
+        self, user_id: str, kind: str, event_id: str, name: str, *, by: Fence | None = None
+    ) -> None:
+        """Take back a name that leads to nothing (any more), and the session's id of that event's line;
+        unless it has been named anew.
 
         Raises:
             Gone, Forgotten: the connection ``by`` is not attached any more.
         """
-        changes: list[Arg] = ["clear", f"{kind}:{event_id}", ""]
-        if kind == LINE:
-            changes += ["clear", FIELDS["queue_event_id"], event_id]
-        await self._change(user_id, changes, by)
+        await self._change(user_id, ["unname", f"{kind}:{event_id}", name], by)
 
     async def tell_line(
         self, user_id: str, event_id: str, *, by: Fence | None = None, again: bool = False
@@ -320,7 +330,8 @@ class SessionManager:
         self, user_id: str, kind: str, name: str, event_id: str, by: Fence | None, *, again: bool
     ) -> None:
         how = "default" if again else "set"
-        changes: list[Arg] = ["seen", "", "", how, FIELDS[name], event_id, "set", f"{kind}:{event_id}", 1]
+        named = secrets.token_hex(3)
+        changes: list[Arg] = ["seen", "", "", how, FIELDS[name], event_id, "set", f"{kind}:{event_id}", named]
         channel = keys.user(user_id).channel
         changes += ["tell", f"{TOLD[kind]} {user_id} {event_id}", f"{channel} {self._servers.instance}"]
         await self._change(user_id, changes, by)

@@ -92,8 +92,7 @@ class SeatCommands:
                 recovered=recovered[0],
                 missed=recovered[1],
                 snapshot=self._boards.snapshot(admission.room, entered.offset),
-                held=holding.seats,
-                hold_expires_at=holding.expires_at,
+                **self._holding(connection, event_id, holding),
             )
         )
 
@@ -134,14 +133,12 @@ class SeatCommands:
         event_id = str(event)
         await asyncio.gather(self._name(connection, event_id), self._waiting_rooms.use(event_id))
         self._ticker.is_used(event_id)
-        holding = await hold(event_id, _who(connection))
         known = event_id in self._boards.of(connection.user_id)
+        holding = await hold(event_id, _who(connection))
         self._boards.held(connection, event_id, holding)
         if connection.seat_event_id != event_id or not known:
             await self._tell_session(connection, event_id)
-        connection.send(
-            SeatsHeld(id=cid, event_id=event_id, held=holding.seats, hold_expires_at=holding.expires_at)
-        )
+        connection.send(SeatsHeld(id=cid, event_id=event_id, **self._holding(connection, event_id, holding)))
 
     async def _extend(self, connection: Connection, command: ExtendHold, cid: CommandId | UnsetType) -> None:
         event_id = str(command.event_id)
@@ -149,9 +146,7 @@ class SeatCommands:
         if not holding.seats:
             raise Refused(Code.NOT_FOUND, "no seats are held")
         self._boards.held(connection, event_id, holding)
-        connection.send(
-            SeatsHeld(id=cid, event_id=event_id, held=holding.seats, hold_expires_at=holding.expires_at)
-        )
+        connection.send(SeatsHeld(id=cid, event_id=event_id, **self._holding(connection, event_id, holding)))
 
     async def _release(
         self, connection: Connection, command: ReleaseSeats, cid: CommandId | UnsetType
@@ -160,8 +155,13 @@ class SeatCommands:
         _, holding = await self._seats.release(event_id, _who(connection), command.seats)
         self._boards.held(connection, event_id, holding)
         connection.send(
-            SeatsReleased(id=cid, event_id=event_id, held=holding.seats, hold_expires_at=holding.expires_at)
+            SeatsReleased(id=cid, event_id=event_id, **self._holding(connection, event_id, holding))
         )
+
+    def _holding(self, connection: Connection, event_id: str, holding: Holding) -> dict[str, Any]:
+        """What an answer says that the user holds: no less than it has been told already."""
+        newest = self._boards.newest(event_id, connection.user_id, holding)
+        return {"held": newest.seats, "hold_expires_at": newest.expires_at}
 
     # --- the session ---
 
@@ -178,8 +178,9 @@ class SeatCommands:
 
         others = await self._entrance.attached(connection, name)
         for other in others:
+            told = await self._manager.named(user_id, SEATS, other)
             if not await self._holds_in(user_id, other):
-                await self._manager.unname(user_id, SEATS, other)
+                await self._manager.unname(user_id, SEATS, other, told)
         if others and await self._entrance.attached(connection, name):
             raise Refused(Code.TOO_MANY_ROOMS, f"a user holds seats in at most {len(others)} events")
 

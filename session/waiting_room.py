@@ -5,6 +5,7 @@ connection is absent: it keeps its number, and is passed over until it is back o
 """
 
 import asyncio
+import secrets
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple, Protocol
 
@@ -17,7 +18,7 @@ from session.store import Arg, Store, Unavailable
 
 BATCH = 200
 """Users that one script looks at."""
-WAITING, ADMITTED = "waiting", "admitted"
+WAITING, ADMITTED, NOWHERE = "waiting", "admitted", "nowhere"
 NAME_EVERY_SECONDS = 60.0
 IDLE_AFTER_MS = 3_600_000
 """An event of which nobody made use for so long, and where nothing can happen by itself, is not looked at."""
@@ -74,6 +75,13 @@ class Server(Protocol):
     instance: str
 
 
+class Left(NamedTuple):
+    """What giving up a place came to: whether there was one, and the ledger's offset that knows of it."""
+
+    had: bool
+    offset: int
+
+
 class WaitingRooms:
     """The waiting rooms in the store."""
 
@@ -95,12 +103,11 @@ class WaitingRooms:
             Replaced, Unavailable: as `SaleScripts.run`.
         """
         await self.use(event_id)
-        place = await self._come(event_id, who, "join")
-        assert place is not None  # noqa: S101 - who joins has one
-        return place
+        return await self._come(event_id, who, "join")
 
     async def arrive(self, event_id: str, who: Who) -> Place | None:
-        """A user with a connection here is back at its place; None where it has none (any more).
+        """A user with a connection here is back at its place; with the status `NOWHERE` where it has none
+        (any more), None where there is no such line.
 
         Raises:
             Replaced, Unavailable: as `SaleScripts.run`.
@@ -112,7 +119,7 @@ class WaitingRooms:
         except Refused:
             return None
 
-    async def _come(self, event_id: str, who: Who, how: str) -> Place | None:
+    async def _come(self, event_id: str, who: Who, how: str) -> Place:
         here = keys.here(event_id, self._server.instance)
         answer = await self._scripts.run(
             "join", event_id, [self._server.instance, how], who=who, own_keys=[here]
@@ -122,13 +129,23 @@ class WaitingRooms:
         self._entered.add((event_id, self._server.instance))
         return _place(answer)
 
-    async def leave(self, event_id: str, who: Who, why: str = "left") -> bool:
-        """Give up a place, or an admission; False where there was none.
+    async def leave(self, event_id: str, who: Who, why: str = "left") -> Left:
+        """Give up a place, or an admission.
 
         Raises:
             Refused, Replaced, Unavailable: as `SaleScripts.run`.
         """
-        return bool((await self._scripts.run("leave", event_id, [why], who=who))[1])
+        request = secrets.token_hex(8)
+        _, had, head = await self._scripts.run("leave", event_id, [why, request], who=who)
+        return Left(bool(had), int(head))
+
+    async def has_place(self, event_id: str, user_id: str) -> bool:
+        """Whether a user has a place in a line, or was let in.
+
+        Raises:
+            Unavailable: the store did not answer in time.
+        """
+        return (await self.places(event_id, [user_id]))[0] is not None
 
     async def depart(self, event_id: str, users: Sequence[str], instance: str = "") -> None:
         """Users have no connection at an instance (this one) any more; at most `BATCH` of them.
@@ -157,7 +174,8 @@ class WaitingRooms:
             raise
         except Refused:
             return [None] * len(users)
-        return [_place(one) for one in answer[1:]]
+        places = [_place(one) for one in answer[1:]]
+        return [None if place.status == NOWHERE else place for place in places]
 
     async def put_back(self, event_id: str, made: str, known: Iterable[tuple[str, int, int | None]]) -> None:
         """Give places back that the store may have lost: user, number, and until when it is admitted (0
@@ -296,9 +314,12 @@ class WaitingRooms:
         await self._store.command("SREM", keys.sale(event_id).instances, instance)
 
 
-def _place(answer: Sequence[Any]) -> Place | None:
+NO_FIGURES = Figures(0, 0, 0, 0, 0, 0, 0, 0, paused=True)
+
+
+def _place(answer: Sequence[Any]) -> Place:
     if answer[0] == b"none":
-        return None
+        return Place(NOWHERE, 0, 0, None, Position(answer[1].decode(), int(answer[2])), NO_FIGURES, "")
     if answer[0] == b"admitted":
         _, until, epoch, head, figures, made = answer
         ledger = Position(epoch.decode(), int(head))

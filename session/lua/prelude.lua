@@ -74,6 +74,14 @@ local function ring(channel, counter, what)
   redis.call(PUBLISH, channel, int(n) .. ' ' .. what)
 end
 
+-- Rings in a user's bucket where another instance than `own` has a connection of the user.
+local function tell_others(session, own, channel, counter, what)
+  for _, value in ipairs(redis.call('HVALS', session)) do
+    local instance = value:match('^(i%-%x+):%d+$')
+    if instance and instance ~= own then ring(channel, counter, what) return end
+  end
+end
+
 -- Appends one publication and rings. p: of position(); o: left, right, private, size, ttl, channel, room,
 -- counter. The XADD is the first write that can be refused, and nothing may be refused after it.
 local function append(meta, stream, p, o)

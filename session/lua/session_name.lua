@@ -1,10 +1,11 @@
 -- Names an event in which a user has a place or holds seats, before it has: so that it is looked for there. A
 -- name that leads to nothing is harmless.
--- KEYS session, data, rooms
+-- KEYS session, data, rooms, counter
 -- ARGV[3..] socket that must still be attached ('' none), its order, ttl ms, most names of a kind, 'w:<event>' (the
---      line) or 'h:<event>' (seats)
+--      line) or 'h:<event>' (seats), a notice of it, and channel and instance of who asks: a new name is told
+--      where another instance has a connection of the user
 -- Returns {'ok'}, {'full', events that are named ...}, {'gone', kicked at | ''}, {'lost'} or {'late'}
-local socket, order, ttl, most, name = unpack(ARGV, 3, 7)
+local socket, order, ttl, most, name, notice, channel, own = unpack(ARGV, 3, 10)
 if late() then return {'late'} end
 local no = fenced(KEYS[1], socket, order)
 if no then return no end
@@ -15,8 +16,10 @@ if redis.call('HEXISTS', KEYS[1], name) == 0 then
   end
   if #named >= tonumber(most) then return {'full', unpack(named)} end
 end
-redis.call('HSET', KEYS[1], name, 1, 'la', int(now))
-for _, key in ipairs(KEYS) do
+redis.call('HSET', KEYS[1], 'la', int(now))
+local is_new = redis.call('HSET', KEYS[1], name, ARGV[2]) == 1
+if is_new then tell_others(KEYS[1], own, channel, KEYS[4], notice) end
+for _, key in ipairs({KEYS[1], KEYS[2], KEYS[3]}) do
   if redis.call('PTTL', key) < tonumber(ttl) then redis.call('PEXPIRE', key, ttl) end
 end
 return {'ok'}

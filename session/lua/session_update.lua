@@ -3,6 +3,7 @@
 -- ARGV[3..] socket that must still be attached ('' none), its order, ttl ms, most rooms, then triples:
 --      'set' field value | 'default' field value (where absent) |
 --      'clear' field value-that-it-has ('' any) | 'join' room '' | 'leave' room '' |
+--      'unname' 'w:<event>' | 'h:<event>' its name (unless it was named anew) |
 --      'tell' notice 'channel instance' (where another instance has a connection of the user) |
 --      'seen' '' '' (the session lives from here on) | 'touch' '' '' (only if it does)
 -- Returns {'ok'}, {'full'} (too many rooms), {'gone', kicked at | ''}, {'lost'} (the store forgot it) or {'late'}
@@ -25,9 +26,11 @@ for i = 7, #ARGV, 3 do
   elseif op == 'leave' then redis.call('SREM', KEYS[3], a)
   elseif op == 'tell' then
     local where, own = b:match('^(%S+) (%S+)$')
-    for _, value in ipairs(redis.call('HVALS', KEYS[1])) do
-      local instance = value:match('^(i%-%x+):%d+$')
-      if instance and instance ~= own then ring(where, KEYS[4], a) break end
+    tell_others(KEYS[1], own, where, KEYS[4], a)
+  elseif op == 'unname' then
+    if (redis.call('HGET', KEYS[1], a) or '') == b then
+      redis.call('HDEL', KEYS[1], a)
+      if a == 'w:' .. (redis.call('HGET', KEYS[1], 'qe') or '') then redis.call('HDEL', KEYS[1], 'qe') end
     end
   elseif op == 'seen' or redis.call('HEXISTS', KEYS[1], 'la') == 1 then redis.call('HSET', KEYS[1], 'la', int(now)) end
 end

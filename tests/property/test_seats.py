@@ -42,9 +42,9 @@ REFUSALS = {Code.SEAT_UNAVAILABLE, Code.UNKNOWN_SEAT, Code.NOT_FOUND, Code.HOLD_
 
 # --- what a server is known to get wrong; set to False, the test demands it ---
 
-OLD_ANSWERS = True
+OLD_ANSWERS = False
 """Where two things happen to one user at once, an answer may come after what is newer."""
-LATE_EXPIRY = True
+LATE_EXPIRY = False
 """`seats-expired` may name seats that the user has held anew since."""
 
 ALL_SEATS = LISTS[1]

@@ -156,7 +156,7 @@ local function figures(c)
 end
 
 -- Where a user stands: {'admitted', till | 0, epoch and head of the ledger, figures, request that made the
--- event}, {'waiting', seq, position, epoch, head, figures, request} or {'none'}.
+-- event}, {'waiting', seq, position, epoch, head, figures, request} or {'none', epoch, head}.
 local function place(c, of)
   local e, h = head(LMETA)
   local till = score(ADMITTED, of)
@@ -164,7 +164,7 @@ local function place(c, of)
     return {'admitted', tonumber(redis.call('HGET', CAP, of) or 0), e, h, figures(c), c.made}
   end
   local seq = score(PRESENT, of) or score(ABSENT, of)
-  if not seq then return {'none'} end
+  if not seq then return {'none', e, h} end
   local before = '(' .. int(seq)
   local ahead = redis.call('ZCOUNT', PRESENT, '-inf', before) + redis.call('ZCOUNT', ABSENT, '-inf', before)
   return {'waiting', int(seq), ahead + 1, e, h, figures(c), c.made}

@@ -50,9 +50,21 @@ end
 -- How often anybody's holds have changed here: of two answers the one with the higher number is newer.
 local function version() return tonumber(redis.call('HGET', SALE, 'v') or 0) end
 
+-- That a hold has ended waits to be told: not of seats that the user holds again by then.
+local function unsay(of, g)
+  local note = #g.seats > 0 and redis.call('HGET', PENDING, 'x ' .. of)
+  if not note then return end
+  local held, out = {}, {note:match('^%d+')}
+  for _, seat in ipairs(g.seats) do held[seat[2]] = true end
+  for id in note:gmatch(' (%S+)') do if not held[id] then out[#out + 1] = id end end
+  if #out == 1 then redis.call('HDEL', PENDING, 'x ' .. of)
+  else redis.call('HSET', PENDING, 'x ' .. of, table.concat(out, ' ')) end
+end
+
 -- Writes what a user holds.
 local function keep(of, g)
   redis.call('HINCRBY', SALE, 'v', 1)
+  unsay(of, g)
   if #g.seats == 0 then
     redis.call('HDEL', HOLDS, of)
     redis.call('ZREM', DUE, of)
@@ -76,8 +88,8 @@ local function expire_one(of)
   local g = group(of)
   turn(g.seats, 'a', -#g.seats, 0)
   keep(of, {seats = {}})
-  local told = redis.call('HGET', PENDING, 'x ' .. of)
-  redis.call('HSET', PENDING, 'x ' .. of, (told and told .. ' ' or '') .. table.concat(ids(g.seats), ' '))
+  local told = (redis.call('HGET', PENDING, 'x ' .. of) or ''):match('^%d+( .*)$') or ''
+  redis.call('HSET', PENDING, 'x ' .. of, int(version()) .. told .. ' ' .. table.concat(ids(g.seats), ' '))
 end
 
 -- Ends holds that are over, at most `limit` users'.
