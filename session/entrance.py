@@ -286,11 +286,14 @@ class Entrance:
         wanted = {mine: wanted.pop(mine, None)} | wanted
         refused = self._refusals(connection, wanted)
         names = [name for name in wanted if name not in refused]
-        admissions, places, holdings = await asyncio.gather(
-            asyncio.gather(*(self._admit(name, wanted[name]) for name in names)),
+        # all at once: the second and last wait
+        admitting = [asyncio.create_task(self._admit(name, wanted[name])) for name in names]
+        places, holdings, _ = await asyncio.gather(
             self._places(connection, attached.session, names, replaces),
             self._holdings(connection, attached.session, names, replaces),
+            asyncio.gather(*admitting),
         )
+        admissions = [task.result() for task in admitting]
         # what was heard meanwhile is newer than what was read
         user_id = connection.user_id
         places = {

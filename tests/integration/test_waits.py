@@ -49,7 +49,10 @@ def count_depths(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
 
     def counted(ask: Any) -> Any:
         async def call(*args: Any, **kwargs: Any) -> Any:
-            finished = mine.get()
+            task = asyncio.current_task()
+            # a room that is read again once its channel is heard keeps nobody waiting
+            is_repair = task is not None and getattr(task.get_coro(), "__name__", "") == "_repair"
+            finished = None if is_repair else mine.get()
             depth = 1 + max(finished or [0])
             answer = await ask(*args, **kwargs)
             if finished is not None:
