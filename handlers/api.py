@@ -215,8 +215,9 @@ class Bookings(ApiHandler):
     async def post(self, event_id: str) -> None:
         """Turn a user's held seats into sold ones (201)."""
         event_id, order = checked("event id", event_id, EventId), self.body(BookingOrder)
+        key = idempotency_key(self)
         booking = await self.services.seats.book(
-            event_id, str(order.user_id), order.seats, idempotency_key(self) or ""
+            event_id, str(order.user_id), order.seats, f"a:{key}" if key else ""
         )
         answer = {
             "bookingId": booking.booking_id,

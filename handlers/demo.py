@@ -31,8 +31,11 @@ class DemoBookings(Handler):
             raise Refused(Code.TOKEN_REQUIRED, "who pays must be signed in")
         identity = await self.services.verifier.verify(credentials.strip())
         payment = self.body(Payment)
+        key = idempotency_key(self)
+        # a key is the user's own: another's same key is another booking
+        request_id = f"d:{identity.user_id}:{key}" if key else ""
         booking = await self.services.seats.book(
-            str(payment.event_id), identity.user_id, payment.seats, idempotency_key(self) or ""
+            str(payment.event_id), identity.user_id, payment.seats, request_id
         )
         self.answer(
             {"bookingId": booking.booking_id, "seats": booking.seats, "replicated": booking.replicated}, 201

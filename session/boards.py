@@ -21,7 +21,7 @@ from session.listener import Listener, Start
 from session.protocol import Refused, SeatsExpired, SeatsHeld, SeatsSnapshot, pack
 from session.recovery import Position
 from session.sale import Who
-from session.seats import NOTHING, Holding, Seats
+from session.seats import NOTHING, Holding, Published, Seats
 from session.store import DEADLINE_MS, Store, Unavailable
 
 log = logging.getLogger(__name__)
@@ -61,11 +61,15 @@ class Board:
         self._catalog = Catalog(b"", b"")
         self._made_at = 0.0
         self._made: tuple[Position, Raw, bytes] | None = None
+        self._event = b""
+        self.is_same = True
+        """Whether the event is the one that it was before the room last began anew."""
         self.event_id = room.name.removeprefix(PREFIX)
 
-    def install(self, states: bytes, catalog: Catalog) -> None:
+    def install(self, read: Published) -> None:
         """Take over a state that was read at the position where the room begins."""
-        self._states, self._catalog, self._made = bytearray(states), catalog, None
+        self._states, self._catalog, self._made = bytearray(read.states), read.catalog, None
+        self.is_same, self._event = self._event in (b"", read.made), read.made
 
     def took(self, offset: int, private: bytes) -> None:
         """Fold one entry: its first line is of seats, the others of users whose holds have expired."""
@@ -135,7 +139,7 @@ class Boards:
         if not isinstance(board, Board):
             board = room.follower = Board(room, self._on_expired, self._on_restart)
         room.pinned = self._is_held(board.event_id)
-        return Start(read.head, read.chain, lambda: board.install(read.states, read.catalog))
+        return Start(read.head, read.chain, lambda: board.install(read))
 
     @staticmethod
     def snapshot(room: Room, offset: int) -> Raw:
@@ -218,10 +222,13 @@ class Boards:
 
     def _on_restart(self, event_id: str) -> None:
         users = self._holdings.get(event_id, {})
+        room = self._hub.rooms.get(PREFIX + event_id)
+        board = room.follower if room is not None else None
+        is_same = not isinstance(board, Board) or board.is_same
         for user_id, known in users.items():
             # the store may count from an earlier number now
             users[user_id] = known._replace(version=0)
-            self._doubt(event_id, user_id, put_back=True)
+            self._doubt(event_id, user_id, put_back=is_same)
 
     def doubt_all(self) -> None:
         """Another incarnation of the store answers: what it has lost of the holds is held again."""

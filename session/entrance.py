@@ -29,6 +29,7 @@ from session.manager import (
     Gone,
     Session,
     SessionManager,
+    is_socket_of,
     new_socket_id,
 )
 from session.metrics import Metrics
@@ -93,6 +94,8 @@ class Entrance:
         started = time.monotonic()
         try:
             identity = await self._verifier.verify(token)
+            if not is_socket_of(identity.user_id, replaces):
+                replaces = ""
             attached = await self._attach(connection, identity, replaces)
         except Refused as refused:
             # the store is away, or no key set was ever loaded: that is no fault of the token's

@@ -45,7 +45,7 @@ LIST_SHARE = 10
 the time goes into it, however many ask, and a short list is as good as fresh."""
 LIST_KEPT_SECONDS = 2.0
 
-Seconds = Annotated[int, Meta(ge=1, le=MAX_SECONDS)] | Annotated[float, Meta(gt=0, le=MAX_SECONDS)]
+Seconds = Annotated[int, Meta(ge=1, le=MAX_SECONDS)] | Annotated[float, Meta(ge=0.001, le=MAX_SECONDS)]
 Rate = Annotated[int, Meta(ge=1, le=1_000_000)] | Annotated[float, Meta(gt=0, le=1_000_000)]
 Price = Annotated[int, Meta(ge=0, lt=2**53)] | Annotated[float, Meta(ge=0, lt=2**53)]
 Count = Annotated[int, Meta(ge=1, lt=2**53)]

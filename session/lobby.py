@@ -5,9 +5,11 @@ reported absent; whoever comes is reported there; a place that the store has los
 """
 
 import asyncio
+import contextlib
 import logging
 import time
-from typing import Any
+from collections.abc import Awaitable
+from typing import Any, TypeVar
 
 from msgspec import UNSET
 
@@ -18,17 +20,19 @@ from session.hub import Hub
 from session.listener import Listener
 from session.manager import LINE, SessionManager
 from session.protocol import Event, QueueEntryAllowed, QueueLeft, QueueUpdated, Refused
-from session.sale import Who
+from session.sale import Replaced, Who
 from session.store import DEADLINE_MS, Store, Unavailable
 from session.ticker import Ticker
 from session.tokens import Issuer
 from session.waiting_room import ADMITTED, BATCH, NO_FIGURES, NOWHERE, WAITING, Place, WaitingRooms
 
 log = logging.getLogger(__name__)
+P = TypeVar("P", Place, Place | None)
 
 ROUND_SECONDS = 1.0
 """A position is told so often at most."""
 RETRY_SECONDS = 0.25
+COMPARE_SECONDS = 60.0
 LATE_SECONDS = DEADLINE_MS / 1000 + 1
 """A place that is being taken elsewhere is taken by then."""
 AT_ONCE = 100
@@ -56,6 +60,7 @@ class Lobby:
         """(event, user) whose place must be read again -> whether it may be put back where it is lost."""
         self._unnamed: dict[tuple[str, str], None] = {}
         """(event, user) whose session names a place that is gone."""
+        self._compared_at = time.monotonic()
         self._wanted = asyncio.Event()
         self._settled = asyncio.Event()
         self._settled.set()
@@ -76,7 +81,8 @@ class Lobby:
             Refused, Replaced, Unavailable: as `WaitingRooms.join`.
         """
         crowd = await self._crowd(event_id)
-        place = await self._waiting_rooms.join(event_id, Who(connection.user_id, connection.socket_id))
+        who = Who(connection.user_id, connection.socket_id)
+        place = await self._coming(crowd, who, self._waiting_rooms.join(event_id, who))
         self._ticker.is_used(event_id)
         return self._settle_in(crowd, connection, place, is_new=True)
 
@@ -88,11 +94,40 @@ class Lobby:
         """
         crowd = await self._crowd(event_id)
         who = Who(connection.user_id, connection.socket_id, replaces)
-        place = await self._waiting_rooms.arrive(event_id, who)
+        place = await self._coming(crowd, who, self._waiting_rooms.arrive(event_id, who))
         if place is None or place.status == NOWHERE:
             self._forget_name(event_id, connection.user_id)
             return None
         return self._settle_in(crowd, connection, place, is_new=False)
+
+    async def _coming(self, crowd: Crowd, who: Who, script: Awaitable[P]) -> P:
+        """Bring a user, of whom the store may know from here on that it is here: also if the answer is lost,
+        or comes when the user has gone."""
+        user_id = who.user_id
+        crowd.here.add(user_id)
+        try:
+            place = await script
+        except Unavailable:
+            asyncio.get_running_loop().call_later(LATE_SECONDS, self._leave_if_gone, crowd.event_id, user_id)
+            raise
+        except (Refused, Replaced):
+            self._not_here(crowd, user_id)
+            raise
+        if place is None or place.status == NOWHERE:
+            self._not_here(crowd, user_id)
+        else:
+            crowd.here.add(user_id)
+            self._leave_if_gone(crowd.event_id, user_id)
+        return place
+
+    @staticmethod
+    def _not_here(crowd: Crowd, user_id: str) -> None:
+        if user_id not in crowd.users:
+            crowd.here.discard(user_id)
+
+    def _leave_if_gone(self, event_id: str, user_id: str) -> None:
+        if user_id not in self._hub.users:
+            self._leave(event_id, user_id)
 
     def newest(self, user_id: str, event_id: str, place: Place) -> Place | None:
         """A place as it is by now: what was heard since may have overtaken it. None if it is gone."""
@@ -105,9 +140,7 @@ class Lobby:
         The user's other connections here are told what is new; so they are where the place ``is_new`` here.
         """
         user_id = connection.user_id
-        crowd.here.add(user_id)
         if user_id not in self._hub.users:
-            self._leave(crowd.event_id, user_id)
             return place
         now = crowd.fold(user_id, place)
         if now is None:
@@ -158,6 +191,7 @@ class Lobby:
         Raises:
             Unavailable: the store did not answer in time; the others will sweep this server.
         """
+        await self._find_lost()
         await self._settled.wait()
         await self._waiting_rooms.go()
 
@@ -201,7 +235,9 @@ class Lobby:
                 self.look_up(user_id, event_id, put_back=True)
 
     def put_back_all(self) -> None:
-        """Another incarnation of the store answers: it may have lost places."""
+        """Another incarnation of the store answers: it may have lost places, and who has left them."""
+        self._compared_at = float("-inf")
+        self._wanted.set()
         for crowd in self._crowds.values():
             for user_id in crowd.here:
                 self.look_up(user_id, crowd.event_id, put_back=True)
@@ -285,14 +321,32 @@ class Lobby:
 
     async def _work(self) -> None:
         while True:
-            await self._wanted.wait()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(COMPARE_SECONDS):
+                    await self._wanted.wait()
             self._wanted.clear()
-            done = [await work() for work in (self._depart_all, self._look_up_all, self._unname_all)]
+            works = (self._compare, self._depart_all, self._look_up_all, self._unname_all)
+            done = [await work() for work in works]
             if not self._leaving:
                 self._settled.set()
             if not all(done):
                 await asyncio.sleep(RETRY_SECONDS)
                 self._wanted.set()
+
+    async def _compare(self) -> bool:
+        """Look now and then whether the store believes somebody here who is not: a report may be lost."""
+        if time.monotonic() - self._compared_at >= COMPARE_SECONDS:
+            try:
+                await self._find_lost()
+            except Unavailable:
+                return False
+            self._compared_at = time.monotonic()
+        return True
+
+    async def _find_lost(self) -> None:
+        for event_id in self._waiting_rooms.entered():
+            for user_id in await self._waiting_rooms.here(event_id):
+                self._leave_if_gone(event_id, user_id)
 
     async def _depart_all(self) -> bool:
         """Report those who have gone as absent, unless they are back."""
@@ -335,9 +389,9 @@ class Lobby:
 
     async def _look_up_batch(self, event_id: str, users: list[str], put_back: dict[str, bool]) -> None:
         crowd = await self._crowd(event_id)
-        known = ((user, crowd.users.get(user)) for user in users if put_back[user])
-        lost = [(user, *_known(waiter)) for user, waiter in known if waiter is not None]
-        for made in {crowd.users[user].made for user, *_ in lost}:
+        known = {user: crowd.users[user] for user in users if put_back[user] and user in crowd.users}
+        for made in {waiter.made for waiter in known.values()}:
+            lost = [(user, *_known(waiter)) for user, waiter in known.items() if waiter.made == made]
             await self._waiting_rooms.put_back(event_id, made, lost)
         await asyncio.gather(*(self._look_up_one(crowd, user) for user in users))
 

@@ -145,6 +145,11 @@ def new_socket_id(user_id: str) -> str:
     return keys.bucket(user_id) + secrets.token_urlsafe(12)
 
 
+def is_socket_of(user_id: str, socket_id: str) -> bool:
+    """Whether that may have been the name of a socket of this user's."""
+    return len(socket_id) == len(new_socket_id(user_id)) and socket_id.startswith(keys.bucket(user_id))
+
+
 class SessionManager:
     """Operations on sessions and sockets; each is atomic, and safe to repeat."""
 
@@ -169,8 +174,6 @@ class SessionManager:
             Unavailable: the store did not answer in time.
         """
         k, bucket = keys.user(user_id), keys.bucket(user_id)
-        if not replaces.startswith(bucket) or len(replaces) != len(socket_id):
-            replaces = ""  # never was a socket of this user's
         room = keys.room(f"user:{user_id}")
         index = keys.index(bucket, self._servers.instance)
         args: list[Arg] = [k.channel, user_id, socket_id, self._servers.instance, self._most]

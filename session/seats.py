@@ -15,10 +15,10 @@ from session.config import Config
 from session.protocol import Code, Refused
 from session.recovery import Position, parse_chain
 from session.sale import NOBODY, SaleScripts, Who
-from session.store import Arg, Store
+from session.store import BUDGET_SECONDS, Arg, Store, Unavailable
 
-KEPT_CATALOGS = 8
-"""Lists of seats kept in memory, of 20 MB at most: that of the largest event there may be."""
+KEPT_SEATS = 500_000
+"""Seats of all lists that are kept in memory, some 200 bytes each; the one used last is always kept."""
 CATALOG_TRIES = 5
 """How often a list of seats may change while a command is under way."""
 PICK_TRIES = 10
@@ -64,6 +64,8 @@ class Published(NamedTuple):
     chain: dict[str, int]
     states: bytes
     catalog: Catalog
+    made: bytes
+    """Which event it is: one that was deleted and created anew is another."""
 
 
 class Seats:
@@ -89,11 +91,11 @@ class Seats:
         k = keys.sale(event_id)
         for _ in range(CATALOG_TRIES):
             answer = await self._store.script("seats_read", [k.event, k.shown, k.seats_meta])
-            epoch, head, chain, states, word = answer
+            epoch, head, chain, states, word, made = answer
             catalog = await self._catalog(event_id, word)
             if catalog is not None:
                 position = Position(epoch.decode(), int(head))
-                return Published(position, parse_chain(chain.decode()), states, catalog)
+                return Published(position, parse_chain(chain.decode()), states, catalog, made)
         raise Refused(Code.NOT_FOUND, "the list of seats changes all the time")
 
     async def mine(self, event_id: str, who: Who) -> Holding:
@@ -116,7 +118,7 @@ class Seats:
             Replaced, Unavailable: as `SaleScripts.run`.
         """
         times: list[Arg] = [again.first, again.until] if again else ["", ""]
-        answer = await self._on_seats(event_id, seats, self._script("hold", event_id, who, [0, *times]))
+        answer = await self._on_seats(event_id, seats, self._script("hold", event_id, who, [0, *times, ""]))
         return self._held(event_id, answer)
 
     async def hold_best(self, event_id: str, who: Who, count: int, section: str | None) -> Holding:
@@ -127,16 +129,22 @@ class Seats:
             Replaced, Unavailable: as `SaleScripts.run`.
         """
         lock = self._picking.setdefault(event_id, asyncio.Lock())
+        end = asyncio.get_running_loop().time() + BUDGET_SECONDS
         try:
             async with lock:
-                return await self._hold_best(event_id, who, count, section)
+                return await self._hold_best(event_id, who, count, section, end)
         finally:
             if not lock.locked():
                 self._picking.pop(event_id, None)
 
-    async def _hold_best(self, event_id: str, who: Who, count: int, section: str | None) -> Holding:
+    async def _hold_best(
+        self, event_id: str, who: Who, count: int, section: str | None, end: float
+    ) -> Holding:
         k = keys.sale(event_id)
         for _ in range(PICK_TRIES):
+            if asyncio.get_running_loop().time() > end:
+                # so many want the best at the same time that each waits too long
+                raise Unavailable("none")
             word, states = await self._store.script("seats_map", [k.event, k.map])
             catalog = await self._catalog(event_id, word)
             if catalog is None:
@@ -146,7 +154,8 @@ class Seats:
             chosen = catalog.best(states, count, section)
             few = len(chosen) < count
             # the script says what else speaks against it, before it is said that too few are free
-            run = self._script("hold", event_id, who, [count if few else 0, "", ""])
+            request = secrets.token_hex(8)
+            run = self._script("hold", event_id, who, [count if few else 0, "", "", request])
             answer = await self._on_seats(event_id, [] if few else chosen, run)
             if few:
                 self._held(event_id, answer)
@@ -163,7 +172,7 @@ class Seats:
             Refused: it cannot be longer.
             Replaced, Unavailable: as `SaleScripts.run`.
         """
-        answer = await self._scripts.run("extend", event_id, who=who)
+        answer = await self._scripts.run("extend", event_id, [secrets.token_hex(8)], who=who)
         if answer[0] == b"limit":
             raise Refused(Code.HOLD_LIMIT, "the hold is as long already as it may be")
         return self._holding(event_id, answer)
@@ -177,10 +186,12 @@ class Seats:
             Refused: one of them is no seat.
             Replaced, Unavailable: as `SaleScripts.run`.
         """
+        request = secrets.token_hex(8)
         if seats is None:
-            answer = await self._scripts.run("release", event_id, ["all"], who=who)
+            answer = await self._scripts.run("release", event_id, [request, "all"], who=who)
         else:
-            answer = await self._on_seats(event_id, seats, self._script("release", event_id, who, ["named"]))
+            run = self._script("release", event_id, who, [request, "named"])
+            answer = await self._on_seats(event_id, seats, run)
         return answer[0] != b"none", self._holding(event_id, answer)
 
     # --- selling ---
@@ -195,7 +206,8 @@ class Seats:
         booking_id = secrets.token_urlsafe(12)
 
         async def run(word: bytes, named: list[str]) -> list[Any]:
-            args = [request_id, booking_id, *named]
+            # without one, asked again by the store's own retry it is still one booking
+            args = [request_id or f"r:{booking_id}", booking_id, *named]
             return await self._scripts.run_replicated("book", event_id, args, who=Who(user_id), catalog=word)
 
         answer = await self._on_seats(event_id, seats, run)
@@ -238,7 +250,10 @@ class Seats:
                 reading = self._reading[word] = asyncio.create_task(self._read_catalog(event_id, word))
                 reading.add_done_callback(lambda task: self._was_read(word, task))
             await asyncio.shield(reading)
-        return self._catalogs.get(word)
+        catalog = self._catalogs.pop(word, None)
+        if catalog is not None:
+            self._catalogs[word] = catalog  # used last
+        return catalog
 
     def _was_read(self, word: bytes, reading: "asyncio.Task[None]") -> None:
         self._reading.pop(word, None)
@@ -252,7 +267,7 @@ class Seats:
             if now != word:
                 return
         self._catalogs[word] = Catalog(word, seats or b"")
-        if len(self._catalogs) > KEPT_CATALOGS:
+        while len(self._catalogs) > 1 and sum(len(c.ids) for c in self._catalogs.values()) > KEPT_SEATS:
             del self._catalogs[next(iter(self._catalogs))]
 
     async def _newest(self, event_id: str) -> Catalog:

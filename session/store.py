@@ -44,6 +44,8 @@ ATTEMPT_SECONDS = 0.5
 BUDGET_SECONDS = 2.0
 REPLICAS_MS = 200
 """How long a booking waits for the replicas."""
+SLOW_REPLICAS_SECONDS = 1.0
+"""After one has waited in vain, the next ones do not wait for so long."""
 DEADLINE_MS = 3000
 """A script given up on may still run this long after it was first asked for, and no longer."""
 PASSING = (
@@ -158,6 +160,8 @@ class Store:
         """A line for commands that wait for the replicas: everything else would wait behind them."""
         self._scripts = _load_scripts("PUBLISH")
         self._metrics = metrics
+        self._replicating = asyncio.Lock()
+        self._replicas_slow_until = 0.0
         self.clock = Clock()
         self.renew: Callable[[], Awaitable[None]] | None = None
         """Renews the lease; asked when a script came too late."""
@@ -231,9 +235,17 @@ class Store:
             Unavailable: as `script`.
         """
         replicas = int((await self.script("replicas", [LEASES]))[0])
-        wait = ("WAIT", replicas, REPLICAS_MS) if replicas else None
-        answer, acknowledged = await self._run(name, keys, args, True, wait)
-        return answer, acknowledged >= replicas if replicas else None
+        if not replicas:
+            return await self.script(name, keys, args), None
+        # one at a time: WAIT keeps its connection busy, and who comes behind would be given up
+        async with self._replicating:
+            if time.monotonic() >= self._replicas_slow_until:
+                wait = ("WAIT", replicas, REPLICAS_MS)
+                answer, acknowledged = await self._run(name, keys, args, True, wait)
+                if acknowledged < replicas:
+                    self._replicas_slow_until = time.monotonic() + SLOW_REPLICAS_SECONDS
+                return answer, acknowledged >= replicas
+        return await self.script(name, keys, args), False
 
     async def _run(
         self, name: str, keys: Sequence[str], args: Sequence[Arg], patient: bool, then: tuple[Arg, ...] | None

@@ -30,6 +30,7 @@ class Ticker:
         self._waiting_rooms = waiting_rooms
         self._seats = seats
         self._idle_until: dict[str, float] = {}
+        self._busy: set[str] = set()
         self._later: dict[str, float] = {}
         self._wanted = asyncio.Event()
         self.figures: dict[str, Figures] = {}
@@ -57,6 +58,10 @@ class Ticker:
             try:
                 if now - listed >= LIST_SECONDS:
                     events, listed = await self._waiting_rooms.active(), now
+                    # where something can happen it will be looked at, though a failover has lost the name
+                    for event in self._busy - frozenset(events):
+                        await self._waiting_rooms.use(event, anew=True)
+                    events += self._busy - frozenset(events)
                     self._forget(frozenset(events))
                 due = [event for event in events if self._idle_until.get(event, 0) <= now]
                 for at in range(0, len(due), AT_ONCE):
@@ -72,7 +77,11 @@ class Ticker:
         found = await self._waiting_rooms.tick(event_id)
         if found is not None:
             self.figures[event_id] = found[1]
-        if found is None or not found[0]:
+        if found is not None and found[0]:
+            self._idle_until.pop(event_id, None)
+            self._busy.add(event_id)
+        else:
+            self._busy.discard(event_id)
             self._idle_until[event_id] = asyncio.get_running_loop().time() + IDLE_SECONDS
 
     def _forget(self, events: frozenset[str]) -> None:

@@ -120,13 +120,14 @@ class WaitingRooms:
             return None
 
     async def _come(self, event_id: str, who: Who, how: str) -> Place:
+        # noted first: the script may run though its answer is lost
+        self._entered.add((event_id, self._server.instance))
         here = keys.here(event_id, self._server.instance)
         answer = await self._scripts.run(
             "join", event_id, [self._server.instance, how], who=who, own_keys=[here]
         )
         if answer[0] == b"open":
             raise Refused(Code.NOT_FOUND, "this event has no waiting room")
-        self._entered.add((event_id, self._server.instance))
         return _place(answer)
 
     async def leave(self, event_id: str, who: Who, why: str = "left") -> Left:
@@ -206,6 +207,7 @@ class WaitingRooms:
             Refused: there is no such event, or it has no waiting room.
             Unavailable: the store did not answer in time; asking again does no harm.
         """
+        await self.use(event_id)
         await self._set(event_id, Who(""), "pause" if paused else "resume")
 
     async def admit(self, event_id: str, user_id: str) -> str:
@@ -237,14 +239,14 @@ class WaitingRooms:
 
     # --- time ---
 
-    async def use(self, event_id: str) -> None:
-        """Name an event for the timed work, before anything in it needs that.
+    async def use(self, event_id: str, *, anew: bool = False) -> None:
+        """Name an event for the timed work, before anything in it needs that; ``anew`` if the name is lost.
 
         Raises:
             Unavailable: the store did not answer in time.
         """
         now = asyncio.get_running_loop().time()
-        if now - self._named.get(event_id, -NAME_EVERY_SECONDS) < NAME_EVERY_SECONDS:
+        if not anew and now - self._named.get(event_id, -NAME_EVERY_SECONDS) < NAME_EVERY_SECONDS:
             return
         if not await self._store.command("EXISTS", keys.event(event_id)):
             return  # nothing will happen there
@@ -296,6 +298,18 @@ class WaitingRooms:
             Unavailable: the store did not answer in time.
         """
         await asyncio.gather(*(self.bury(event_id, instance) for event_id, instance in self._entered))
+
+    def entered(self) -> list[str]:
+        """The events in whose lines this server has users, or had."""
+        return [event_id for event_id, instance in self._entered if instance == self._server.instance]
+
+    async def here(self, event_id: str) -> list[str]:
+        """The users of whom the store believes that they are connected to this server.
+
+        Raises:
+            Unavailable: the store did not answer in time.
+        """
+        return await self.left_at(event_id, self._server.instance)
 
     async def left_at(self, event_id: str, instance: str) -> list[str]:
         """The users whom an instance has left behind.

@@ -19,7 +19,7 @@ for k = 17 + many, #ARGV do
     redis.call('ZADD', ABSENT, int(seq), of)
     redis.call('ZADD', LAPSE, int(now + grace), of)
   elseif not elsewhere and till then
-    redis.call('ZADD', ADMITTED, int(math.min(tonumber(redis.call('HGET', CAP, of) or FAR), now + entry)), of)
+    redis.call('ZADD', ADMITTED, 'LT', int(now + entry), of)
   end
 end
 return {'ok'}

@@ -3,7 +3,7 @@
 -- ARGV[16] why: 'left' (by itself) | 'removed' (by the back end)
 -- ARGV[17] id of this request: asked again, it says again that there was one
 -- Returns {'ok', 1 | 0 there was none, head of the ledger}, {'absent'}, {'gone'} or {'late'}. Repeating it does no harm.
-local why, request = ARGV[16], 'l:' .. ARGV[17]
+local why, request = ARGV[16], ARGV[17]
 if late() then return {'late'} end
 local c = settings()
 local no = refused(c)
@@ -11,9 +11,6 @@ if no then return no end
 local by = socket ~= '' and socket or nil
 local had = end_admission(user, why, by) or forget(user, why, by)
 write()
-if had then
-  redis.call('ZADD', FENCE, int(now + FENCE_MS), request)
-  redis.call('PEXPIRE', FENCE, FENCE_MS)
-end
+if had then is_done(request) end
 local _, h = head(LMETA)
-return {'ok', (had or score(FENCE, request)) and 1 or 0, h}
+return {'ok', (had or was_done(request)) and 1 or 0, h}

@@ -6,14 +6,17 @@
 if late() then return {'late'} end
 local c = settings()
 if c.made ~= ARGV[17] or not c.cap then return {'absent'} end
-local s = redis.call('HMGET', SALE, 'inc', 'seq', 'edge')
-local edge = tonumber(s[1] == incarnation() and s[3] or s[2] or 0)
+local s, inc = redis.call('HMGET', SALE, 'inc', 'seq', 'edge', 'ainc', 'settle'), incarnation()
+local edge = tonumber(s[1] == inc and s[3] or s[2] or 0)
+-- a place is lost only with the numbers that another incarnation has lost, an admission only a moment ago
+local function is_lost(seq) return seq > edge and seq <= edge + HOLE end
+local is_new = s[4] ~= inc or now < tonumber(s[5] or 0) + 10000
 for k = 18, #ARGV, 3 do
   local of, seq, till = ARGV[k], tonumber(ARGV[k + 1]), tonumber(ARGV[k + 2])
   local known = score(PRESENT, of) or score(ABSENT, of) or score(ADMITTED, of)
-  if not known and seq > edge and not till then redis.call('ZADD', PRESENT, int(seq), of) end
+  if not known and is_lost(seq) and not till then redis.call('ZADD', PRESENT, int(seq), of) end
   known = score(PRESENT, of) or score(ABSENT, of)
-  if till and not score(ADMITTED, of) and (till == 0 or till > now)
+  if is_new and till and not score(ADMITTED, of) and (till == 0 or till > now)
     and redis.call('ZCARD', ADMITTED) < c.cap then
     for _, key in ipairs({ABSENT, LAPSE}) do redis.call('ZREM', key, of) end
     let_in(c, of, known or 0)

@@ -25,8 +25,7 @@ for i = 7, #ARGV, 3 do
   elseif op == 'join' then redis.call('SADD', KEYS[3], a)
   elseif op == 'leave' then redis.call('SREM', KEYS[3], a)
   elseif op == 'tell' then
-    local where, own = b:match('^(%S+) (%S+)$')
-    tell_others(KEYS[1], own, where, KEYS[4], a)
+    tell_others(KEYS[1], b:match('%S+$'), b:match('^%S+'), KEYS[4], a)
   elseif op == 'unname' then
     if (redis.call('HGET', KEYS[1], a) or '') == b then
       redis.call('HDEL', KEYS[1], a)

@@ -384,6 +384,18 @@ async def test_a_deleted_event_ends_its_line(servers: Servers, connect: Connect)
     assert (204, "admitted") == (gone.status, first["status"])
 
 
+async def test_a_deleted_event_ends_a_line_that_never_moved(servers: Servers, connect: Connect) -> None:
+    """Before the sale begins nothing has been said in it: all the same everyone is told."""
+    (a,) = servers(1)
+    await put(a, startsAt=int(time.time() * 1000) + 3_600_000)
+    mina, noah = await in_line(connect, a, "mina", "noah")
+
+    await Api(a).delete(f"/api/events/{EVENT}")
+
+    for client in (mina, noah):
+        await client.expect("queue-left")
+
+
 async def test_a_user_stands_in_sixteen_lines_and_no_more(servers: Servers, connect: Connect) -> None:
     """The seventeenth is refused, no place is lost; lines that lead to nothing make room."""
     (a,) = servers(1)

@@ -443,6 +443,25 @@ async def test_an_event_with_sold_seats_cannot_be_deleted(servers: Servers, conn
     assert ["A-2"] == expired["seats"]
 
 
+async def test_seats_of_a_deleted_event_are_not_held_in_the_next(
+    servers: Servers, connect: Connect, valkey: StoreProcess
+) -> None:
+    """Created anew at once under the same name, with the same seats: all of them are free."""
+    a, b = servers(2)
+    await put(a)
+    buyers = [await connect(b, user=f"buyer-{n}") for n in range(9)]
+    for n, buyer in enumerate(buyers):
+        await buyer.do("hold-seats", eventId=EVENT, seats=SEATS[2 * n : 2 * n + 2])
+
+    await Api(a).delete(f"/api/events/{EVENT}")
+    await put(a)
+    for buyer in buyers:
+        await buyer.expect("seats-expired")
+
+    assert {} == holds(valkey.client, EVENT)
+    await assert_agreement(valkey.client, connect, b, EVENT)
+
+
 async def test_deltas_are_bundled(servers: Servers, connect: Connect, valkey: StoreProcess) -> None:
     """Many holds in a moment make few frames, and the state is right all the same."""
     a, b = servers(2)

@@ -182,6 +182,7 @@ local function come(of, here, instance)
     redis.call('ZREM', LAPSE, of)
     redis.call('ZADD', PRESENT, int(seq), of)
   elseif seq then forget(of, 'expired') end
+  if not score(PRESENT, of) and not score(ADMITTED, of) then return end
   redis.call('SADD', here, of)
   redis.call('PEXPIRE', here, 172800000)
   redis.call('SADD', INSTANCES, instance)

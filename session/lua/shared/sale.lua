@@ -34,6 +34,19 @@ local function refused(c)
   if fence and tonumber(fence) > now then return {'gone'} end
 end
 
+-- A request that is asked again because its answer was lost: what it has done is remembered as long as a
+-- replaced connection.
+local function was_done(request)
+  local till = request ~= '' and redis.call('ZSCORE', FENCE, 'r:' .. request)
+  return till and tonumber(till) > now
+end
+
+local function is_done(request)
+  redis.call('ZADD', FENCE, int(now + FENCE_MS), 'r:' .. request)
+  redis.call('ZREMRANGEBYSCORE', FENCE, '-inf', int(now))
+  redis.call('PEXPIRE', FENCE, FENCE_MS)
+end
+
 local function score(key, member) return tonumber(redis.call('ZSCORE', key, member)) end
 
 -- Ends the history of a room: nobody's position is part of what follows, and all its readers start anew.

@@ -1,0 +1,141 @@
+"""The store did what it was asked and its answer was lost: asked again nothing happens twice, and nobody whom
+the store believes to be there is forgotten."""
+
+import asyncio
+from collections.abc import Iterator
+
+import pytest
+from tornado.ioloop import IOLoop
+
+from session import keys
+from session.config import parse
+from session.events import EventDraft
+from session.sale import Who
+from session.store import Store, _LostError, _Script
+from tests.support.parts import Cluster, Tab
+from tests.support.stores import StoreProcess
+from tests.support.tokens import SECRET
+from tests.support.waiting import eventually
+
+EVENT = "42"
+K = keys.sale(EVENT)
+
+
+@pytest.fixture
+def cluster(io_loop: IOLoop, valkey: StoreProcess) -> Iterator[Cluster]:
+    """The parts of two servers."""
+    made = Cluster(parse([f"--jwt-secret={SECRET}"], {}), valkey.url, valkey.client)
+    io_loop.run_sync(lambda: made.start(2), timeout=20)
+    yield made
+    io_loop.run_sync(made.stop, timeout=20)
+
+
+def lose(store: Store, name: str, times: int, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Lose the answers of a script, so many times; returns the list of those that were lost."""
+    lost: list[str] = []
+    ask = store._script_once
+
+    async def once(script: _Script, *args: object) -> object:
+        answer = await ask(script, *args)  # type: ignore[arg-type]
+        if script.name == name and len(lost) < times:
+            lost.append(name)
+            raise _LostError(True)
+        return answer
+
+    monkeypatch.setattr(store, "_script_once", once)
+    return lost
+
+
+async def put(cluster: Cluster, **settings: object) -> None:
+    draft = EventDraft(title="A", seats=[f"A-{n}" for n in range(1, 9)], **settings)  # type: ignore[arg-type]
+    await cluster.server(0).services.events.put(EVENT, draft)
+
+
+async def test_the_stores_own_retry_does_nothing_twice(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Best seats, a booking without a key, an extension, a release, a leave: each answers as if it were asked
+    once."""
+    await put(cluster, capacity=5, hold_seconds=20, max_hold_seconds=20.5)
+    services = cluster.server(0).services
+    lost = {
+        name: lose(services.store, name, 1, monkeypatch)
+        for name in ("hold", "book", "extend", "release", "leave")
+    }
+    mina = Who("mina")
+    await services.waiting_rooms.join(EVENT, mina)
+
+    best = await services.seats.hold_best(EVENT, mina, 2, None)
+    booked = await services.seats.book(EVENT, "mina", best.seats[:1], "")
+    longer = await services.seats.extend(EVENT, mina)
+    held, rest = await services.seats.release(EVENT, mina)
+    left = await services.waiting_rooms.leave(EVENT, mina)
+
+    assert {name: [name] for name in lost} == lost
+    assert (2, 1, best.seats[1:]) == (len(best.seats), len(booked.seats), longer.seats)
+    assert (True, [], True) == (held, rest.seats, left.had)
+    figures = await services.waiting_rooms.figures(EVENT)
+    assert (0, 1, 0) == (figures.held, figures.sold, figures.admitted)
+
+
+async def test_who_has_gone_without_an_answer_is_absent(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every answer to its join was lost, and its tab is closed: no place is kept as if it were there."""
+    await put(cluster, capacity=1)
+    first, mina = Tab(cluster.server(1), "first"), Tab(cluster.server(0), "mina")
+    for tab in (first, mina):
+        await tab.sign_in()
+    await first.call("join-queue", eventId=EVENT)
+    lose(cluster.server(0).services.store, "join", 100, monkeypatch)
+
+    answer = await mina.call("join-queue", eventId=EVENT)
+    assert answer is not None
+    assert ("unavailable", "unknown") == (answer["code"], answer["details"]["outcome"])
+    assert ["mina"] == cluster.redis.zrange(K.present, 0, -1)
+    await mina.drop()
+
+    await eventually(lambda: cluster.redis.zrange(K.absent, 0, -1) == ["mina"], "she is absent")
+    assert [] == cluster.redis.zrange(K.present, 0, -1)
+
+
+async def test_a_departure_that_the_store_has_lost_is_reported_again(cluster: Cluster) -> None:
+    """It came back to a moment at which somebody was there who has gone since."""
+    await put(cluster, capacity=1)
+    server = cluster.server(0)
+    first, mina = Tab(server, "first"), Tab(server, "mina")
+    for tab in (first, mina):
+        await tab.sign_in()
+        await tab.call("join-queue", eventId=EVENT)
+    await mina.drop()
+    await eventually(lambda: cluster.redis.zrange(K.absent, 0, -1) == ["mina"], "she is absent")
+    instance = server.services.leases.instance
+    seq = cluster.redis.zscore(K.absent, "mina")
+    cluster.redis.zrem(K.absent, "mina")
+    cluster.redis.zrem(K.lapse, "mina")
+    cluster.redis.zadd(K.present, {"mina": seq})
+    cluster.redis.sadd(keys.here(EVENT, instance), "mina")
+
+    server.services.lobby.put_back_all()
+
+    await eventually(lambda: cluster.redis.zrange(K.absent, 0, -1) == ["mina"], "she is absent again")
+
+
+async def test_a_rush_reads_a_list_of_seats_once(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever wants it while it is being read waits for the same answer."""
+    await put(cluster, max_seats=1)
+    services = cluster.server(1).services
+    asked: list[object] = []
+    ask = services.store.command
+
+    async def command(*args: object) -> object:
+        asked.append(args[-1])
+        return await ask(*args)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(services.store, "command", command)
+    seats = await asyncio.gather(
+        *(services.seats.hold(EVENT, Who(f"user-{n}"), [f"A-{n}"]) for n in range(1, 9))
+    )
+
+    assert 8 == len({seat for holding in seats for seat in holding.seats})
+    assert 1 == asked.count("seats")
