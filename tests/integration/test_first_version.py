@@ -175,7 +175,7 @@ async def test_joining_again_moves_nobody_to_the_back(servers: Servers, connect:
 async def test_nobody_lengthens_anothers_admission(servers: Servers, connect: Connect) -> None:
     """All its admissions were one key with one life: each newcomer lengthened everyone's."""
     (a,) = servers()
-    await Api(a).put("/api/events/42", {"title": "A", "capacity": 100, "admissionSeconds": 2})
+    await Api(a).put("/api/events/42", {"title": "A", "capacity": 100, "admissionSeconds": 4})
     first = await connect(a, user="first")
     mine = await first.do("join-queue", eventId="42")
     later = await connect(a, user="later")

@@ -131,7 +131,7 @@ async def test_only_who_was_let_in_can_hold(servers: Servers, connect: Connect) 
 async def test_before_the_start_users_queue_and_nobody_is_let_in(servers: Servers, connect: Connect) -> None:
     """Nothing can be held either; when the moment has come, the first are let in by themselves."""
     (a,) = servers(1)
-    soon = int(time.time() * 1000) + 3000
+    soon = int(time.time() * 1000) + 4000
     await put(a, startsAt=soon)
     mina, noah = await connect(a, user="mina"), await connect(a, user="noah")
 
@@ -226,7 +226,7 @@ async def test_when_the_grace_is_over_the_place_is_gone(servers: Servers, connec
 
 async def test_an_admission_survives_a_drop_for_its_grace(servers: Servers, connect: Connect) -> None:
     """Back in time, it stands; afterwards the place is the next one's."""
-    (a,) = servers(1, entry_grace=2)
+    (a,) = servers(1, entry_grace=3)
     await put(a)
     mina, noah = await in_line(connect, a, "mina", "noah")
     await mina.drop()
@@ -248,7 +248,7 @@ async def test_an_admission_survives_a_drop_for_its_grace(servers: Servers, conn
 async def test_an_admission_ends_at_its_time(servers: Servers, connect: Connect) -> None:
     """Though the user is there: it is told, the next one is let in, the hold stays and can be booked."""
     a, b = servers(2)
-    await put(a, admissionSeconds=2)
+    await put(a, admissionSeconds=4)
     mina, noah = await in_line(connect, a, "mina", "noah")
     tab = await connect(b, user="mina")
     await mina.do("hold-seats", eventId=EVENT, seats=["A-1"])

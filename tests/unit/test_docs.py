@@ -112,3 +112,14 @@ def test_every_key_is_documented() -> None:
 
     assert KEYS_IN_DOCS.keys() == set(public)
     assert [] == [key for written in KEYS_IN_DOCS.values() for key in written if f"`{key}`" not in text]
+
+
+def test_every_promise_names_tests_that_there_are() -> None:
+    """A test that was renamed or removed proves nothing any more."""
+    named = re.findall(r"`(\w+/test_\w+\.py)::(test_\w+)`", page("guarantees"))
+    tests = DOCS.parent / "tests"
+
+    assert len(named) > 40
+    assert [] == [
+        f"{path}::{name}" for path, name in named if f"def {name}(" not in (tests / path).read_text()
+    ]
