@@ -119,6 +119,8 @@ class Commands:
         connection.event_id = event_id
         entered = enter(self._listener, connection, name, admission, command.since)
         recovered = recovery(entered, command.since)
+        # the answer says another count than the others were told last: tell all of them the next one
+        admission.room.tell_count_again()
         connection.send(
             EventJoined(
                 id=cid,

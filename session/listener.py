@@ -80,6 +80,9 @@ class Listener:
         """Namespace -> reads where such a room begins; the others begin at their position alone."""
         self.on_bucket: Callable[[str], None] = lambda bucket: None
         """Told the bucket whose channel is heard again."""
+        self.on_canary: Callable[[], None] = lambda: None
+        """Told that this server's own channel is heard (again)."""
+        self._canary = canary
         for bucket in keys.BUCKETS:
             self.bell.subscribe(keys.bucket_channel(bucket))
 
@@ -198,6 +201,8 @@ class Listener:
 
     def on_ack(self, channel: str) -> None:
         """A channel is heard (again): what was missed before is looked up."""
+        if channel == self._canary:
+            self.on_canary()
         if channel.startswith("{u:"):
             self.on_bucket(channel[3:5])
             return

@@ -5,6 +5,7 @@ somebody here reads are read; personal rooms are checked by the counter of their
 """
 
 import asyncio
+import contextlib
 import logging
 import random
 from collections.abc import Callable
@@ -40,6 +41,7 @@ class Watch:
         self._canary = canary
         self._due: set[str] = set()
         self._woken = asyncio.Event()
+        self._heard_again = asyncio.Event()
         self._before: dict[str, int] = {}
         self.on_doubt: Callable[[Connection], None] = lambda connection: None
         """Told a connection that the store does not know any more."""
@@ -49,6 +51,7 @@ class Watch:
         """Told a user, and an event in which it may hold seats."""
         listener.on_bucket = self.look_at
         listener.notices.on_jump = self.look_at
+        listener.on_canary = self._heard_again.set
 
     def look_at(self, bucket: str) -> None:
         """Read the users of a bucket again, soon."""
@@ -65,8 +68,11 @@ class Watch:
 
     async def _heads(self) -> None:
         while True:
-            # without jitter all servers would ask at the same moment
-            await asyncio.sleep(CHECK_SECONDS * random.uniform(0.8, 1.2))
+            # without jitter all servers would ask at the same moment; at once where it hears itself (again)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(CHECK_SECONDS * random.uniform(0.8, 1.2)):
+                    await self._heard_again.wait()
+            self._heard_again.clear()
             try:
                 await asyncio.gather(self._ring_canary(), self._check_heads(), self._check_counters())
             except Unavailable:
