@@ -6,6 +6,6 @@ act on what he knows. `log`, `hub`, `bell`, `listener`, `watch`: from a publicat
 the repair of every gap. `rooms`, `events`, `manager`, `sign_ins`, `tokens`: the services. `sale` and
 `lua/shared`, `seats` with `catalog`, `waiting_room`: the services of a sale. `boards`, `lobby` with
 `crowd`: what this server's users are told of it. `entrance` (connect and restore), `commands`,
-`line_commands`, `seat_commands` (the one table), `presence`, `ticker` and `janitor` (timed work): what
-puts them together.
+`line_commands`, `seat_commands` with `naming` (the one table), `presence`, `ticker` and `janitor` (timed
+work): what puts them together.
 """

@@ -153,7 +153,6 @@ class Crowd:
     def put(self, user_id: str, place: Place) -> Waiter | None:
         """Write down where a user stands, as of a fold; returns what was known of it before."""
         before = self.drop(user_id)
-        self.unsure.discard(user_id)
         self.users[user_id] = Waiter(place)
         if place.status == WAITING:
             insort(self._order, (place.seq, user_id))
@@ -169,6 +168,7 @@ class Crowd:
 
     def drop(self, user_id: str) -> Waiter | None:
         """A user has no place any more, or is not here; returns what was known of it."""
+        self.unsure.discard(user_id)
         waiter = self.users.pop(user_id, None)
         if waiter is not None:
             self._unorder(user_id, waiter)

@@ -17,9 +17,9 @@ from session.entrance import Entrance, fence
 from session.listener import Listener
 from session.lobby import Lobby
 from session.manager import LINE, SessionManager
+from session.naming import Naming
 from session.protocol import Code, CommandId, JoinQueue, LeaveQueue, QueueJoined, QueueLeft, Refused
 from session.sale import Who
-from session.store import Unavailable
 from session.waiting_room import WaitingRooms
 
 Handler = Callable[[Connection, Any, CommandId | UnsetType], Awaitable[None]]
@@ -36,7 +36,7 @@ class LineCommands:
         self._manager = manager
         self._waiting_rooms = waiting_rooms
         self._listener = listener
-        self._entrance = entrance
+        self._naming = Naming(manager, entrance, LINE)
         self._lobby = lobby
         self.table: Mapping[type, Handler] = {JoinQueue: self._join, LeaveQueue: self._leave}
 
@@ -44,12 +44,15 @@ class LineCommands:
         event_id = str(command.event_id)
         name = f"queue:{event_id}"
         check_room_limit(connection, name, self._config.max_rooms)
-        await self._name(connection, event_id)
+        user_id = connection.user_id
+        await self._naming.name(connection, event_id, lambda e: self._waiting_rooms.has_place(e, user_id))
         place, admission = await asyncio.gather(
             self._lobby.join(connection, event_id), self._listener.admit(name, position(command.since))
         )
-        await self._tell_session(connection, event_id)
-        now = self._lobby.newest(connection.user_id, event_id, place)
+        await self._naming.after(
+            connection, lambda: self._manager.tell_line(user_id, event_id, by=fence(connection))
+        )
+        now = self._lobby.newest(user_id, event_id, place)
         if now is None:
             raise Refused(Code.NOT_JOINED, f"the place in the line of {event_id} was given up meanwhile")
         connection.queue_event_id = event_id
@@ -64,7 +67,7 @@ class LineCommands:
                 offset=entered.offset,
                 recovered=recovered[0],
                 missed=recovered[1],
-                **self._lobby.standing(connection.user_id, event_id, now),
+                **self._lobby.standing(user_id, event_id, now),
             )
         )
 
@@ -77,42 +80,10 @@ class LineCommands:
         self._lobby.left(connection, event_id, left.offset)
         if connection.queue_event_id == event_id:
             connection.queue_event_id = None
-        try:
-            await self._entrance.attached(
-                connection,
-                lambda: self._manager.unname(connection.user_id, LINE, event_id, name, by=fence(connection)),
-            )
-        except Unavailable:
-            raise Unavailable("unknown") from None
+        await self._naming.after(
+            connection,
+            lambda: self._manager.unname(connection.user_id, LINE, event_id, name, by=fence(connection)),
+        )
         if not left.had:
             raise Refused(Code.NOT_JOINED, f"there is no place in the line of {event_id}")
         connection.send(QueueLeft(id=cid, event_id=event_id))
-
-    async def _name(self, connection: Connection, event_id: str) -> None:
-        """Name the line in the session; where it names too many, those are forgotten that lead to nothing.
-
-        Raises:
-            Refused: the user has a place in each of them.
-        """
-        user_id = connection.user_id
-
-        async def name() -> list[str]:
-            return await self._manager.name(user_id, LINE, event_id, by=fence(connection))
-
-        others = await self._entrance.attached(connection, name)
-        for other in others:
-            told = await self._manager.named(user_id, LINE, other)
-            if not await self._waiting_rooms.has_place(other, user_id):
-                await self._manager.unname(user_id, LINE, other, told)
-        if others and await self._entrance.attached(connection, name):
-            raise Refused(Code.TOO_MANY_ROOMS, f"a user waits in at most {len(others)} lines")
-
-    async def _tell_session(self, connection: Connection, event_id: str) -> None:
-        try:
-            await self._entrance.attached(
-                connection,
-                lambda: self._manager.tell_line(connection.user_id, event_id, by=fence(connection)),
-            )
-        except Unavailable:
-            # the place is taken
-            raise Unavailable("unknown") from None

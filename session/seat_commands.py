@@ -16,6 +16,7 @@ from session.entering import check_room_limit, joined, position, recovery
 from session.entrance import Entrance, fence
 from session.listener import Listener
 from session.manager import SEATS, SessionManager
+from session.naming import Naming
 from session.protocol import (
     Code,
     CommandId,
@@ -53,6 +54,7 @@ class SeatCommands:
         self._waiting_rooms = waiting_rooms
         self._listener = listener
         self._entrance = entrance
+        self._naming = Naming(manager, entrance, SEATS)
         self._boards = boards
         self._ticker = ticker
         self.table: Mapping[type, Handler] = {
@@ -131,13 +133,20 @@ class SeatCommands:
         hold: Callable[[str, Who], Awaitable[Holding]],
     ) -> None:
         event_id = str(event)
-        await asyncio.gather(self._name(connection, event_id), self._waiting_rooms.use(event_id))
+        user_id = connection.user_id
+        await asyncio.gather(
+            self._naming.name(connection, event_id, lambda e: self._holds_in(user_id, e)),
+            self._waiting_rooms.use(event_id),
+        )
         self._ticker.is_used(event_id)
-        known = event_id in self._boards.of(connection.user_id)
+        known = event_id in self._boards.of(user_id)
         holding = await hold(event_id, _who(connection))
         self._boards.held(connection, event_id, holding)
         if connection.seat_event_id != event_id or not known:
-            await self._tell_session(connection, event_id)
+            await self._naming.after(
+                connection, lambda: self._manager.tell_seats(user_id, event_id, by=fence(connection))
+            )
+            connection.seat_event_id = event_id
         connection.send(SeatsHeld(id=cid, event_id=event_id, **self._holding(connection, event_id, holding)))
 
     async def _extend(self, connection: Connection, command: ExtendHold, cid: CommandId | UnsetType) -> None:
@@ -165,25 +174,6 @@ class SeatCommands:
 
     # --- the session ---
 
-    async def _name(self, connection: Connection, event_id: str) -> None:
-        """Name the event in the session; where it names too many, those are forgotten that lead to nothing.
-
-        Raises:
-            Refused: the user holds seats in each of them.
-        """
-        user_id = connection.user_id
-
-        async def name() -> list[str]:
-            return await self._manager.name(user_id, SEATS, event_id, by=fence(connection))
-
-        others = await self._entrance.attached(connection, name)
-        for other in others:
-            told = await self._manager.named(user_id, SEATS, other)
-            if not await self._holds_in(user_id, other):
-                await self._manager.unname(user_id, SEATS, other, told)
-        if others and await self._entrance.attached(connection, name):
-            raise Refused(Code.TOO_MANY_ROOMS, f"a user holds seats in at most {len(others)} events")
-
     async def _holds_in(self, user_id: str, event_id: str) -> bool:
         try:
             return bool((await self._seats.mine(event_id, Who(user_id))).seats)
@@ -191,17 +181,6 @@ class SeatCommands:
             raise
         except Refused:
             return False
-
-    async def _tell_session(self, connection: Connection, event_id: str) -> None:
-        try:
-            await self._entrance.attached(
-                connection,
-                lambda: self._manager.tell_seats(connection.user_id, event_id, by=fence(connection)),
-            )
-        except Unavailable:
-            # what it is about has happened
-            raise Unavailable("unknown") from None
-        connection.seat_event_id = event_id
 
 
 def _who(connection: Connection) -> Who:

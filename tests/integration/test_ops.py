@@ -43,7 +43,8 @@ async def test_without_the_store_it_is_not_ready_but_alive(
     back = await eventually(lambda: is_ready(server), "it is ready again")
 
     assert not answer.json["ready"]
-    assert slowest < 1
+    # less than one attempt to reach the store takes (0.5 s): none was made
+    assert slowest < 0.5
     assert 200 == alive.status
     assert back
 

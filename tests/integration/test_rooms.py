@@ -360,6 +360,7 @@ async def test_a_slow_reader_is_closed_and_comes_back(servers: Servers, connect:
     slow.unpause()
     closed = await slow.closed()
     a.wait_metric("keepseat_slow_readers_total", 1)
+    a.wait_metric('keepseat_connections_closed_total{code="1013"}', 1)
     back = await connect(a, user="1", resume=slow.resume())
     await back.expect("session-restored")
     await api.publish(EVENT, "end")
