@@ -7,8 +7,11 @@ PY := .venv/bin/python
 run: .venv/.server  ## one process, embedded Valkey, demo page on http://127.0.0.1:8000
 	$(PY) server.py $(ARGS)
 
+# most tests wait for a process or a lease: three at a time, the longest files (browser, chaos) first
+WORKERS = -n 3 --dist loadfile --no-loadscope-reorder
+
 test: .venv/.dev debian  ## everything
-	$(PY) -m pytest $(ARGS)
+	$(PY) -m pytest $(WORKERS) $(ARGS)
 
 bench: .venv/.dev  ## what users weigh in the store; what a long line and a large house cost: bench/README.md
 	@worst=0; for name in memory queue seats; do $(PY) -m bench.$$name || worst=1; done; exit $$worst

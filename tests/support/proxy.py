@@ -24,6 +24,8 @@ class Proxy:
         self.port = free_port()
         self._target_port = target_port
         self._lines: set[tuple[asyncio.StreamWriter, asyncio.StreamWriter]] = set()
+        self._near: set[asyncio.StreamWriter] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
         self._accepts = True
         self.accepted = 0
         """Lines that were ever let through."""
@@ -32,7 +34,7 @@ class Proxy:
         self._flows.set()
         self._thread = threading.Thread(target=self._loop.run_forever, name="proxy", daemon=True)
         self._thread.start()
-        self._server = self._do(asyncio.start_server(self._serve, "127.0.0.1", self.port))
+        self._server = self._do(asyncio.start_server(self._accept, "127.0.0.1", self.port))
 
     def cut(self) -> None:
         """Reset every line, and every new one, until `mend`."""
@@ -56,17 +58,24 @@ class Proxy:
         self._soon(_mend)
 
     def stop(self) -> None:
-        self._soon(self._end)
+        self._do(self._end())
+        self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(5)
         self._loop.close()
 
-    def _end(self) -> None:
+    async def _end(self) -> None:
         self._server.close()
         self._cut(False)
-        for task in asyncio.all_tasks(self._loop):
-            task.cancel()
-        # the second turn is after the cancelled tasks have ended
-        self._loop.call_soon(self._loop.call_soon, self._loop.stop)
+        # a line that was just being accepted shows up only after a turn of the loop
+        while left := asyncio.all_tasks() - {asyncio.current_task()}:
+            for task in left:
+                task.cancel()
+            await asyncio.wait(left, timeout=1)
+        for near in self._near:
+            near.transport.abort()
+        # aborted transports let go of their sockets in the next turn
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
 
     def __enter__(self) -> Self:
         return self
@@ -98,7 +107,21 @@ class Proxy:
                 _reset(end)
         self._lines.clear()
 
+    def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        # no coroutine: one that is cancelled before its first line would never close what it was given
+        self._near.add(writer)
+        task = self._loop.create_task(self._serve(reader, writer))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            await self._forward(reader, writer)
+        finally:
+            writer.close()
+            self._near.discard(writer)
+
+    async def _forward(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         if not self._accepts:
             _reset(writer)
             return
@@ -114,8 +137,7 @@ class Proxy:
             await asyncio.gather(self._pump(reader, far_writer), self._pump(far_reader, writer))
         finally:
             self._lines.discard(line)
-            for end in line:
-                end.close()
+            far_writer.close()
 
     async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with contextlib.suppress(OSError):
