@@ -119,8 +119,12 @@ class Socket(WebSocketHandler):
                 self.services.entrance.turn_away(connection, full)
                 return
             token = self._early_token()
+            resume = self._early_resume() if token else None
+            replaces = self.get_query_argument("replaces", "")
+            # neither is looked at again, and they are a seventh of what an idle connection weighs
+            del self.request, self._headers
             if token:
-                await self._sign_in(token, self._early_resume(), self.get_query_argument("replaces", ""))
+                await self._sign_in(token, resume, replaces)
         except BadCommand as bad:
             connection.send(bad.event())
             connection.close(Close.POLICY, bad.code.value)

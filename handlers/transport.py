@@ -3,46 +3,54 @@
 import asyncio
 
 from tornado.iostream import IOStream, StreamClosedError
-from tornado.websocket import WebSocketClosedError, WebSocketHandler
+from tornado.websocket import WebSocketHandler
 
 from session.connection import Connection
+
+PING = b"\x89\x00"
 
 
 class SocketTransport:
     """The `Transport` of a WebSocket handler. `connection` is told when all that waited was taken."""
 
-    __slots__ = ("_handler", "_stream", "_waiting", "connection")
+    __slots__ = ("_handler", "_send", "_stream", "_waiting", "connection")
 
     def __init__(self, handler: WebSocketHandler, stream: IOStream) -> None:
         self._handler = handler
         self._stream = stream
+        self._send = stream.socket.send
         self._waiting = 0
         self.connection: Connection
 
     def write(self, frames: bytes) -> None:
-        """Send packed frames. Written to the socket itself where Tornado's buffer is empty: no task, no
-        future, no copy for a reader that keeps up."""
-        stream = self._stream
-        if stream.closed():
+        """Send packed frames; what the kernel does not take now waits."""
+        if not self._waiting and self.deliver(frames):
             return
-        rest: bytes | memoryview = frames
-        if not stream.writing():
-            try:
-                sent = stream.socket.send(frames)
-            except BlockingIOError:
-                sent = 0
-            except OSError:
-                stream.close()
-                return
-            if sent == len(frames):
-                return
-            rest = memoryview(frames)[sent:]
-        self._waiting += len(rest)
+        self._wait(frames)
+
+    def deliver(self, frames: bytes) -> bool:
+        """Written to the socket itself where Tornado's buffer is empty: no task, no future, no copy for a
+        reader that keeps up."""
+        if self._waiting or self._stream.writing():
+            return False
         try:
-            future = stream.write(rest)
+            sent = self._send(frames)
+        except BlockingIOError:
+            sent = 0
+        except OSError:
+            self._stream.close()
+            return False
+        if sent != len(frames):
+            self._wait(memoryview(frames)[sent:])
+        return True
+
+    def _wait(self, rest: bytes | memoryview) -> None:
+        size = len(rest)
+        try:
+            future = self._stream.write(rest)
         except StreamClosedError:
             return
-        size = len(rest)
+        self._waiting += size
         future.add_done_callback(lambda done: self._taken(done, size))
 
     def _taken(self, future: "asyncio.Future[None]", size: int) -> None:
@@ -57,11 +65,8 @@ class SocketTransport:
         return self._waiting
 
     def ping(self) -> None:
-        """Send a WebSocket ping."""
-        try:
-            self._handler.ping()
-        except WebSocketClosedError:
-            return
+        """Send a WebSocket ping (RFC 6455 section 5.5.2), empty."""
+        self.write(PING)
 
     def close(self, code: int, reason: str) -> None:
         """Say goodbye; Tornado cuts a peer off that has not answered after 5 s."""

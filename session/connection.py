@@ -30,6 +30,9 @@ class Transport(Protocol):
     def write(self, frames: bytes) -> None:
         """Send packed frames; what the kernel does not take now waits."""
 
+    def deliver(self, frames: bytes) -> bool:
+        """Send packed frames if nothing waits before them; False where something does."""
+
     def backlog(self) -> int:
         """Bytes that wait for the peer to read."""
 
@@ -156,6 +159,11 @@ class Connection:
         self._transport.write(frames)
         if self._transport.backlog() > self._max_backlog:
             self.close(Close.TRY_LATER, SLOW_READER)
+
+    def deliver(self, frames: bytes) -> bool:
+        """Send packed frames to a peer that has taken all that was sent; False where it has not, or where
+        nothing may be sent any more. For the fan-out: one call a receiver."""
+        return self.close_code is None and self._transport.deliver(frames)
 
     def when_drained(self, call: Callable[[], None]) -> None:
         """Call once, when the peer has taken all that was sent, or the connection has ended."""

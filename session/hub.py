@@ -170,7 +170,8 @@ class Room:
         while self.pumped < self.log.hi:
             start = self.pumped
             data, self.pumped = self.log.after(start, CHUNK_BYTES)
-            slow = [c for c in self.current if not self._deliver(c, data)]
+            slow = [c for c in self.current if not c.deliver(data)]
+            self._metrics.deliveries.inc(len(self.current) - len(slow))
             for connection in slow:
                 del self.current[connection]
                 if connection.is_open:
@@ -180,13 +181,6 @@ class Room:
         for connection, at in list(self.lagging.items()):
             if at < self.log.lo:
                 connection.close(Close.TRY_LATER, SLOW_READER)
-
-    def _deliver(self, connection: Connection, data: bytes) -> bool:
-        if not connection.is_open or not connection.is_idle:
-            return False
-        connection.write(data)
-        self._metrics.deliveries.inc()
-        return True
 
     def _catch_up_later(self, connection: Connection) -> None:
         connection.when_drained(lambda: self._catch_up(connection))
@@ -200,7 +194,9 @@ class Room:
         at = self.lagging[connection]
         if at < self.pumped and connection.is_open:
             data, at = self.log.after(at, CHUNK_BYTES)
-            if not self._deliver(connection, data):
+            if connection.deliver(data):
+                self._metrics.deliveries.inc()
+            else:
                 at = self.lagging[connection]
         if not connection.is_open:
             return
@@ -234,8 +230,7 @@ class Room:
     def say(self, frame: bytes) -> None:
         """Send a frame that is no part of the history; whoever is behind does without."""
         for connection in list(self.current):
-            if connection.is_idle:
-                connection.write(frame)
+            connection.deliver(frame)
 
 
 class Hub:

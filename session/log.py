@@ -9,6 +9,9 @@ from itertools import islice
 
 from session.recovery import Position, Verdict, is_part_of, judge
 
+NOTHING: deque[bytes] = deque(maxlen=0)
+"""What all logs have that hold no frame: a deque weighs 770 bytes, and most users' rooms stay empty."""
+
 
 class Log:
     """Offsets ``lo + 1 .. hi`` of a room, each as one packed WebSocket frame."""
@@ -32,7 +35,7 @@ class Log:
 
     def reset(self, head: Position, chain: Mapping[str, int]) -> None:
         """Start anew at the head of a history that our cursor is not part of."""
-        self._frames: deque[bytes] = deque()
+        self._frames = NOTHING
         self._bytes = 0
         self.epoch, self.hi = head
         self.chain = chain
@@ -51,6 +54,8 @@ class Log:
 
     def append(self, frame: bytes) -> None:
         """Take the next frame in."""
+        if self._frames is NOTHING:
+            self._frames = deque()
         self._frames.append(frame)
         self._bytes += len(frame)
         self.hi += 1

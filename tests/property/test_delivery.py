@@ -87,6 +87,12 @@ class Reader:
             self._receive(json.loads(frames[head : head + size]))
             frames = frames[head + size :]
 
+    def deliver(self, frames: bytes) -> bool:
+        if self._waiting:
+            return False
+        self.write(frames)
+        return True
+
     def backlog(self) -> int:
         return self._waiting
 

@@ -199,6 +199,10 @@ class Tab:
             self._hear(json.loads(frames[head : head + size]))
             frames = frames[head + size :]
 
+    def deliver(self, frames: bytes) -> bool:
+        self.write(frames)
+        return True
+
     def backlog(self) -> int:
         return 0
 
