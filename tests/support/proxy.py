@@ -1,4 +1,4 @@
-"""A TCP proxy on loopback whose lines can be cut, stalled and mended: the network, at its worst.
+"""A TCP proxy on loopback whose lines can be cut, stalled, slowed and mended: the network, at its worst.
 
 It runs in a thread with a loop of its own, so a test may block while bytes flow.
 """
@@ -8,13 +8,15 @@ import contextlib
 import socket
 import struct
 import threading
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from types import TracebackType
 from typing import Any, Self
 
 from tests.support.ports import free_port
 
 CHUNK = 65536
+Passage = Callable[[bytes], Awaitable[bytes]]
+"""What becomes of a piece that goes through."""
 
 
 class Proxy:
@@ -26,7 +28,11 @@ class Proxy:
         self._lines: set[tuple[asyncio.StreamWriter, asyncio.StreamWriter]] = set()
         self._near: set[asyncio.StreamWriter] = set()
         self._tasks: set[asyncio.Task[None]] = set()
+        self._subscribers: set[asyncio.StreamWriter] = set()
+        """Near ends of lines over which somebody has subscribed."""
         self._accepts = True
+        self._delay = 0.0
+        self._deafens = False
         self.accepted = 0
         """Lines that were ever let through."""
         self._loop = asyncio.new_event_loop()
@@ -48,11 +54,23 @@ class Proxy:
         """Let nothing through in either direction, and say nothing of it, until `mend`."""
         self._soon(self._flows.clear)
 
+    def slow(self, seconds: float) -> None:
+        """Hold every answer back for so long, until `mend`."""
+        self._delay = seconds
+
+    def deafen(self) -> None:
+        """Swallow all that a store says to subscribers, until `mend`; every other line works."""
+        self._deafens = True
+
+    def point(self, target_port: int) -> None:
+        """Lead new lines to another target; those that stand stay where they are."""
+        self._target_port = target_port
+
     def mend(self) -> None:
         """Accept again, and let through what was held back."""
 
         def _mend() -> None:
-            self._accepts = True
+            self._accepts, self._delay, self._deafens = True, 0.0, False
             self._flows.set()
 
         self._soon(_mend)
@@ -120,6 +138,7 @@ class Proxy:
         finally:
             writer.close()
             self._near.discard(writer)
+            self._subscribers.discard(writer)
 
     async def _forward(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         if not self._accepts:
@@ -134,16 +153,30 @@ class Proxy:
         self.accepted += 1
         self._lines.add(line)
         try:
-            await asyncio.gather(self._pump(reader, far_writer), self._pump(far_reader, writer))
+            await asyncio.gather(
+                self._pump(reader, far_writer, lambda data: self._asked(writer, data)),
+                self._pump(far_reader, writer, lambda data: self._answered(writer, data)),
+            )
         finally:
             self._lines.discard(line)
             far_writer.close()
 
-    async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _asked(self, near: asyncio.StreamWriter, data: bytes) -> bytes:
+        if b"SUBSCRIBE" in data:
+            self._subscribers.add(near)
+        return data
+
+    async def _answered(self, near: asyncio.StreamWriter, data: bytes) -> bytes:
+        await asyncio.sleep(self._delay)
+        return b"" if self._deafens and near in self._subscribers else data
+
+    async def _pump(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, through: Passage
+    ) -> None:
         with contextlib.suppress(OSError):
             while data := await reader.read(CHUNK):
                 await self._flows.wait()
-                writer.write(data)
+                writer.write(await through(data))
                 await writer.drain()
             await self._flows.wait()
         writer.close()
