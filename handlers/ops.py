@@ -49,7 +49,7 @@ class Readyz(Probe):
         """Say what the background tasks last saw; 503 where one of them saw nothing good."""
         services = self.services
         checks = Checks(
-            store=services.store.is_up and services.leases.is_valid,
+            store=services.store.is_up and services.leases.is_fresh,
             pubsub=services.listener.bell.canary_age() < CANARY_SECONDS,
             draining=services.hub.draining,
         )

@@ -96,6 +96,12 @@ class Room:
         """Whether anybody here reads or follows it."""
         return self.pinned or len(self) > 0
 
+    @property
+    def is_settled(self) -> bool:
+        """Whether nothing is on its way that moves the log by itself: it is live, or its channel is not heard
+        and it was read as far as it went."""
+        return self.state is State.LIVE or (self.state is State.REPAIRING and self.repair is None)
+
     # --- what is published ---
 
     def offer(self, epoch: str, offset: int, frame: bytes, private: bytes) -> Verdict:

@@ -7,6 +7,7 @@ else the first one back after an outage would bury the rest.
 """
 
 import asyncio
+import contextlib
 import logging
 import secrets
 import time
@@ -20,6 +21,10 @@ log = logging.getLogger(__name__)
 
 LEASE_MS = 10_000
 RENEW_SECONDS = 2.0
+RETRY_SECONDS = 0.25
+"""After one that failed: whoever is back is noticed at once, and what it has lost is written again."""
+FRESH_SECONDS = 5.0
+"""A store that has refused or missed every renewal for so long is out of reach, whatever else it answers."""
 DEAD_AFTER_MS = 2_000
 WHOLE_SECONDS = 12.0
 
@@ -37,6 +42,8 @@ class Leases:
     def __init__(self, store: Store) -> None:
         self._store = store
         self._whole_since = time.monotonic()
+        self._renewed_at = float("-inf")
+        self._is_given_up = False
         self._renewing: asyncio.Lock = asyncio.Lock()
         self._over: frozenset[str] = frozenset()
         self._known: frozenset[str] = frozenset()
@@ -52,6 +59,11 @@ class Leases:
     def is_valid(self) -> bool:
         """Whether the lease is still running by the store's clock."""
         return self._store.clock.now_ms() < self._store.clock.lease_end_ms
+
+    @property
+    def is_fresh(self) -> bool:
+        """Whether the store has taken a write of this server's a moment ago."""
+        return self.is_valid and time.monotonic() - self._renewed_at < FRESH_SECONDS
 
     @property
     def dead(self) -> frozenset[str]:
@@ -70,19 +82,30 @@ class Leases:
     async def run(self) -> None:
         """Renew the lease until cancelled."""
         while True:
+            self._store.connected.clear()
             try:
                 await self.renew()
             except Unavailable:
                 log.warning("the lease could not be renewed: the store does not answer")
-            await asyncio.sleep(RENEW_SECONDS)
+                await asyncio.sleep(RETRY_SECONDS)
+            else:
+                await self._pause()
+
+    async def _pause(self) -> None:
+        """Wait until it is time, or until a new connection may have led to a store that is behind ours."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(RENEW_SECONDS):
+                await self._store.connected.wait()
 
     async def renew(self) -> None:
         """Renew the lease now; learn the time, the incarnation and who is over.
 
         Raises:
-            Unavailable: the store did not answer.
+            Unavailable: the store did not answer, or the lease was given up.
         """
         async with self._renewing:
+            if self._is_given_up:
+                raise Unavailable("none")
             now, end, incarnation, over, known = await self._ask(LEASE_MS)
             if not self.is_valid:
                 self._whole_since = time.monotonic()
@@ -90,6 +113,7 @@ class Leases:
                 await self._start_over()
                 return
             self._store.clock.set(now, end, self.instance)
+            self._renewed_at = time.monotonic()
             self._over = over - {self.instance}
             self._known = known
         if incarnation != self.incarnation:
@@ -103,7 +127,7 @@ class Leases:
         self.instance = new_instance()
         now, end, self.incarnation, *_ = await self._ask(LEASE_MS, known="")
         self._store.clock.set(now, end, self.instance)
-        self._whole_since = time.monotonic()
+        self._whole_since = self._renewed_at = time.monotonic()
         if self.on_swept is not None:
             await self.on_swept()
 
@@ -133,8 +157,11 @@ class Leases:
         await self._store.command("ZREM", keys.LEASES, instance)
 
     async def release(self) -> None:
-        """Give the lease up: this server has no connection any more."""
-        try:
-            await self._ask(0)
-        except Refused:
-            log.info("the lease could not be given up; the others will sweep it")
+        """Give the lease up, for good: this server has no connection any more."""
+        # a renewal that came after it would leave a server behind that nobody is
+        async with self._renewing:
+            self._is_given_up = True
+            try:
+                await self._ask(0)
+            except Refused:
+                log.info("the lease could not be given up; the others will sweep it")

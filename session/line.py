@@ -85,6 +85,8 @@ class Line:
         self._lost: asyncio.Event = asyncio.Event()
         self._heard = 0.0
         self.is_up = False
+        self.on_up: Callable[[], None] = lambda: None
+        """Told that a connection stands (again): another store may be at its other end."""
 
     def submit(self, *command: Any) -> Call:
         """Queue a command; its answer, or the error reply, comes in the call's future.
@@ -118,6 +120,7 @@ class Line:
         self._lost.clear()
         self._heard = asyncio.get_running_loop().time()
         self.is_up = True
+        self.on_up()
         tasks = [
             asyncio.create_task(part) for part in (self._write(wire), self._read(wire), self._lost.wait())
         ]

@@ -17,6 +17,10 @@ class Position(NamedTuple):
     offset: int
 
 
+UNUSED_EPOCH_CHARACTERS = 11
+"""The epoch of a room that was never used is the incarnation and a 0; any other has 16 characters."""
+
+
 class Verdict(Enum):
     """What a publication is to a reader at a position."""
 
@@ -41,6 +45,11 @@ def parse_chain(chain: str) -> dict[str, int]:
     """Read ``"epoch:end epoch:end"``: the epochs before the current one, and where each ended."""
     pairs = (link.rpartition(":") for link in chain.split())
     return {epoch: int(end) for epoch, _, end in pairs}
+
+
+def is_unused(at: Position) -> bool:
+    """Whether that is the position of a room that was never used."""
+    return at.offset == 0 and len(at.epoch) == UNUSED_EPOCH_CHARACTERS
 
 
 def surviving_end(epoch: str, head: Position, chain: Mapping[str, int]) -> int | None:

@@ -165,6 +165,9 @@ class Store:
         self.clock = Clock()
         self.renew: Callable[[], Awaitable[None]] | None = None
         """Renews the lease; asked when a script came too late."""
+        self.connected = asyncio.Event()
+        """Set with each new connection: another store may be at its other end."""
+        self._line.on_up = self.connected.set
 
     def _new_line(self) -> Line:
         return Line(self.open_wire, (ResponseError, BusyLoadingError))

@@ -16,15 +16,13 @@ from session.hub import Hub, Room, State
 from session.listener import Listener
 from session.manager import SessionManager
 from session.protocol import Close
-from session.recovery import Position
+from session.recovery import Position, is_unused
 from session.rooms import Rooms
 from session.store import Store, Unavailable
 
 log = logging.getLogger(__name__)
 
 CHECK_SECONDS = 1.0
-UNUSED_EPOCH_CHARACTERS = 11
-"""The epoch of a room that was never used is the incarnation and a 0; any other has 16 characters."""
 
 
 class Watch:
@@ -86,11 +84,11 @@ class Watch:
         rooms = [
             r
             for r in self._hub.rooms.values()
-            if r.state is State.LIVE and r.is_wanted and not r.name.startswith("user:")
+            if r.is_settled and r.is_wanted and not r.name.startswith("user:")
         ]
         heads = await asyncio.gather(*(self._rooms.head(room.name) for room in rooms))
         for room, head in zip(rooms, heads, strict=True):
-            if room.state is State.LIVE and self._is_behind(room, head):
+            if room.is_settled and self._is_behind(room, head):
                 self._listener.repair(room, "head")
             room.head_before = head
 
@@ -100,7 +98,10 @@ class Watch:
         the head seen one check earlier."""
         at, before = room.log.position, room.head_before
         if head is None:
-            return at.offset > 0 or len(at.epoch) != UNUSED_EPOCH_CHARACTERS
+            return not is_unused(at)
+        if room.state is not State.LIVE:
+            # nothing of it is heard: what the bell would have brought is fetched
+            return head != at
         if head.epoch in room.log.chain:
             # a primary that has been replaced, and is soon known to be; if it stays, it is the truth
             return before == head
