@@ -6,12 +6,14 @@ from dataclasses import dataclass
 from session import keys
 from session.config import Config
 from session.protocol import Published, encode
-from session.recovery import Position, parse_chain
+from session.recovery import Position, is_unused, parse_chain
 from session.store import Arg, Store
 
 PAGE_ENTRIES = 200
 PAGE_BYTES = 262_144
 """A page of history ends after so many bytes, so that one slow reader costs no more."""
+STATEFUL = ("seats:", f"{keys.LEDGER}:")
+"""Rooms whose readers also have a state, which another store may not share though both have no history."""
 COUNT_TTL_MS = 3_600_000
 
 
@@ -81,7 +83,8 @@ class Rooms:
         k = keys.room(room)
         # an empty word asks for the position alone; as a client's it is just another unknown one
         at = Position(since.epoch or "?", since.offset) if since else Position("", 0)
-        args: list[Arg] = [at.epoch, at.offset, PAGE_ENTRIES, PAGE_BYTES]
+        saw_nothing = is_unused(at) and not room.startswith(STATEFUL)
+        args: list[Arg] = [at.epoch, at.offset, PAGE_ENTRIES, PAGE_BYTES, int(saw_nothing)]
         verdict, epoch, head, chain, rest = await self._store.script("history", [k.meta, k.stream], args)
         position = Position(epoch.decode(), int(head))
         links = parse_chain(chain.decode())

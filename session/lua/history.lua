@@ -1,6 +1,7 @@
 -- Reads what follows a position. Completeness is checked by counting, never assumed. Writes nothing.
 -- KEYS meta, stream
--- ARGV[3..] epoch, offset, most entries, most bytes (one entry may exceed them); an empty epoch asks for the room's position alone
+-- ARGV[3..] epoch, offset, most entries, most bytes (one entry may exceed them); an empty epoch asks for the room's position alone;
+--      '1' if the epoch is of a room never used, whichever incarnation's: who saw nothing has lost nothing
 -- Returns {'ok', epoch, head, chain, {frame, private, ...}}
 --      or {'lost', epoch, head, chain, 'epoch' | 'rolled-back' | 'trimmed'}
 local epoch, offset, limit, bytes = ARGV[3], tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[6])
@@ -9,7 +10,7 @@ if epoch == '' then return {'ok', e, h, c, {}} end
 local stop = epoch == e and h or nil
 if not stop then
   for link, last in c:gmatch('(%S+):(%d+)') do
-    if link == epoch then stop = tonumber(last) break end
+    if link == epoch or (ARGV[7] == '1' and #link == 11) then stop = tonumber(last) break end
   end
 end
 if not stop then return {'lost', e, h, c, 'epoch'} end

@@ -495,6 +495,30 @@ async def test_a_restart_without_data_is_another_life(own_store: OwnStore, store
     assert ["epoch"] == await server.read(end)
 
 
+async def test_who_has_seen_nothing_misses_nothing_in_a_restart(own_store: OwnStore, stores: Stores) -> None:
+    """The position of an unused room is good in any incarnation, unless the room's history was ended; not in
+    a room of seats, whose readers have a state beside the history."""
+    process = own_store()
+    server = Server(await stores(process.url))
+    joined, seats = await server.position(), (await history(server, "seats:1", None)).head
+    process.kill()
+    process.start()
+
+    quiet = await server.read(joined)
+    other = await history(server, "seats:1", seats)
+    await server.publish("first")
+    heard = await server.read(joined)
+    process.client.hset(KEYS.meta, "c", "")
+
+    assert ([], ["first"]) == (quiet, heard)
+    assert isinstance(other, Lost)
+    assert ["epoch"] == await server.read(joined)
+
+
+async def history(server: Server, room: str, since: Position | None) -> Page | Lost:
+    return await server.rooms.history(room, since)
+
+
 # --- failover ---
 
 
