@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from session import keys
 from tests.chaos.conftest import FreshStores, Networks
 from tests.chaos.test_store_away import LOADED, all_say, assert_went_on, behind
 from tests.conftest import Connect, Servers
@@ -9,8 +10,7 @@ from tests.support.api import Api
 from tests.support.servers import ServerProcess
 from tests.support.stores import StoreProcess
 from tests.support.traffic import ROOM, Traffic
-
-BULK = "chat:bulk"
+from tests.support.waiting import eventually
 
 
 async def checks(server: ServerProcess) -> dict[str, bool]:
@@ -67,25 +67,22 @@ def subscribers(store: StoreProcess) -> int:
 async def test_a_subscriber_that_the_store_cuts_off_catches_up(
     servers: Servers, connect: Connect, fresh_stores: FreshStores
 ) -> None:
-    """A frozen server reads nothing; the store drops it when too much waits for it. Thawed, it brings its
-    clients all that was said."""
+    """A frozen server reads nothing, and the store drops it when too much waits for it. Thawed, it brings its
+    clients all that was said meanwhile."""
     store = fresh_stores()
     store.client.config_set("client-output-buffer-limit", "pubsub 262144 0 0")
     a, b = servers(2, redis_url=store.url)
-    reader = await connect(b, user="reader", rooms=["chat:*"])
-    await reader.do("join-room", room=BULK)
     async with Traffic(connect, [a, b], store.client) as traffic:
         await traffic.flows()
-        before, said = subscribers(store), 0
+        before = subscribers(store)
         b.freeze()
-        # what the kernel keeps for b comes first
+        # what the kernel keeps for b comes first; of strings above 16 KiB Valkey 9 counts the references only
         while subscribers(store) == before:
-            assert said < 900, "the store never cut it off"
-            await Api(a).publish(BULK, [said, "x" * 60_000])
-            said += 1
+            store.client.publish(keys.room(ROOM).channel, "0 g " + "x" * 12_000)
+        talker = traffic.talkers[0]
+        said = len(talker.published)
+        await eventually(lambda: len(talker.published) >= said + 5, "something is said meanwhile", LOADED)
         b.thaw()
-        heard = [n for n, _ in await reader.expect_messages(BULK, said, timeout=30)]
         await assert_went_on(traffic)
 
-    assert list(range(said)) == heard
-    reader.assert_contiguous()
+    assert b.metric("keepseat_pubsub_reconnects_total") > 0

@@ -19,7 +19,7 @@ import asyncio
 import itertools
 import random
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import Any, NamedTuple, Self
 
@@ -288,8 +288,10 @@ class Traffic:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
-    def _all(self, kind: type[Visitor]) -> Any:
-        return [visitor for visitor in self.visitors if isinstance(visitor, kind)]
+    @property
+    def talkers(self) -> list[Talker]:
+        """Those who publish, and remember what."""
+        return [visitor for visitor in self.visitors if isinstance(visitor, Talker)]
 
     @property
     def troubles(self) -> list[Trouble]:
@@ -304,8 +306,7 @@ class Traffic:
     async def flows(self, timeout: float = REST_SECONDS) -> None:
         """Wait until every visitor has got something done, and heard something of every talker, since now."""
         done = {visitor: visitor.done for visitor in self.visitors}
-        talkers: list[Talker] = self._all(Talker)
-        said = {talker: len(talker.published) for talker in talkers}
+        said = {talker: len(talker.published) for talker in self.talkers}
 
         def moved(visitor: Visitor) -> bool:
             return visitor.done > done[visitor]
@@ -323,7 +324,8 @@ class Traffic:
             if not isinstance(visitor, Queuer):
                 await eventually(lambda v=visitor: moved(v), f"{visitor.name} gets something done", timeout)
             await eventually(lambda v=visitor: heard(v), f"{visitor.name} hears of everybody", timeout)
-        await eventually(lambda: any(moved(v) for v in self._all(Queuer)), "the line moves", timeout)
+        line = [visitor for visitor in self.visitors if isinstance(visitor, Queuer)]
+        await eventually(lambda: any(map(moved, line)), "the line moves", timeout)
 
     async def is_refused(self, timeout: float = REST_SECONDS) -> None:
         """Wait until on each server somebody was told `unavailable`, since now."""
@@ -353,8 +355,8 @@ class Traffic:
             # one whose line ended while it had nothing to say
             await visitor.call("ping")
         await eventually(self._are_at_the_head, "everybody has heard everything", REST_SECONDS)
-        await eventually(self._hold_what_they_believe, "everybody knows what it holds", REST_SECONDS)
-        await eventually(self._stand_where_they_believe, "everybody knows its place", REST_SECONDS)
+        await self._agreed(self._seats_that_differ)
+        await self._agreed(self._places_that_differ)
         for client in self.clients:
             client.assert_contiguous()
         assert [] == [problem for visitor in self.visitors for problem in visitor.problems]
@@ -371,7 +373,7 @@ class Traffic:
         assert [] == resets
         assert [] == [(v.name, v.standing.taken) for v in self.visitors if v.standing.taken]
         assert [] == [(v.name, v.standing.worse) for v in self.visitors if v.standing.worse]
-        published = {words: at.offset for t in self._all(Talker) for words, at in t.published.items()}
+        published = {words: at.offset for t in self.talkers for words, at in t.published.items()}
         for visitor in self.visitors:
             heard = [(frame["data"], at.offset) for at, frame in visitor.placed(ROOM)]
             assert len({words for words, _ in heard}) == len(heard), f"{visitor.name} heard something twice"
@@ -392,20 +394,33 @@ class Traffic:
                 return False
         return True
 
-    def _hold_what_they_believe(self) -> bool:
-        truth = {user: set(seats.values()) for user, seats in holds(self.store, SALE).items()}
-        return all(visitor.standing.held == truth.get(visitor.name, set()) for visitor in self.visitors)
+    async def _agreed(self, differences: Callable[[], list[str]]) -> None:
+        """Wait until there are none; say which there are if they stay."""
+        try:
+            await eventually(lambda: not differences(), "everybody knows the truth", REST_SECONDS)
+        except AssertionError as error:
+            raise AssertionError(f"{error}: {differences()}") from None
 
-    def _stand_where_they_believe(self) -> bool:
+    def _seats_that_differ(self) -> list[str]:
+        truth = {user: set(seats.values()) for user, seats in holds(self.store, SALE).items()}
+        return [
+            f"{v.name} believes {v.standing.held}, it is {truth.get(v.name)}"
+            for v in self.visitors
+            if v.standing.held != truth.get(v.name, set())
+        ]
+
+    def _places_that_differ(self) -> list[str]:
         k = keys.sale(LINE)
         admitted = set(self.store.zrange(k.admitted, 0, -1))
         places = [p for key in (k.present, k.absent) for p in self.store.zrange(key, 0, -1, withscores=True)]
         line = [user for user, _ in sorted(places, key=lambda place: place[1])]
         truth = dict.fromkeys(admitted, ("admitted", 0))
         truth |= {user: ("waiting", n) for n, user in enumerate(line, 1)}
-        return all(
-            (v.standing.place, v.standing.position) == truth.get(v.name, ("none", 0)) for v in self.visitors
-        )
+        return [
+            f"{v.name} believes {v.standing.place} {v.standing.position}, it is {truth.get(v.name)}"
+            for v in self.visitors
+            if (v.standing.place, v.standing.position) != truth.get(v.name, ("none", 0))
+        ]
 
     def _assert_one_message_a_position(self) -> None:
         """No two messages at one epoch and offset, over everybody and all connections."""
