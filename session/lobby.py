@@ -414,6 +414,9 @@ class Lobby:
             self.look_up(user_id, crowd.event_id)
             return
         before = crowd.put(user_id, now)
+        if before is not None and (before.status, now.status) == (ADMITTED, WAITING):
+            # the store has lost the admission with its newest writes; the place is first in line
+            self.on_left(crowd.event_id, user_id, "", "expired")
         if before is None or (before.status, before.told) != (now.status, now.position):
             self._hub.tell(user_id, self._event(crowd.event_id, user_id, now.status, now.position, now.until))
 
