@@ -38,12 +38,14 @@ class Presence:
 
     async def _write(self, room: Room, now: float) -> None:
         count = len(room)
-        room.counts_heard = {}
+        gone = self._forgotten(room, now)
+        heard, room.counts_heard = room.counts_heard, {}
         try:
             counts = await self._rooms.tell_count(
-                room.name.removeprefix(PREFIX), self._leases.instance, count, self._forgotten(room, now)
+                room.name.removeprefix(PREFIX), self._leases.instance, count, gone
             )
         except Unavailable:
+            room.counts_heard = heard | room.counts_heard
             return
         room.counts = counts | room.counts_heard
         room.local_count_told = count
@@ -51,10 +53,11 @@ class Presence:
 
     def _forgotten(self, room: Room, now: float) -> list[str]:
         """Instances that have left their count behind. One that is so new that this server has not heard of
-        its lease yet is none of them: its count was not there the last time."""
-        if now - room.counts_at < REFRESH_SECONDS / 2:
+        its lease yet is none of them: its count was not there the last time, or it was heard since."""
+        if not room.counts_at or now - room.counts_at < REFRESH_SECONDS / 2:
             return []
-        return [instance for instance in room.counts if not self._leases.is_living(instance)]
+        silent = room.counts.keys() - room.counts_heard.keys()
+        return [instance for instance in silent if not self._leases.is_living(instance)]
 
     def total(self, room: Room) -> int:
         """Connections in the room over all living servers, as far as this one knows."""
