@@ -53,7 +53,7 @@ class Ears(Protocol):
 class Waiter:
     """A user here: ``base`` is the ledger's offset that its position is of, if later than the last count."""
 
-    __slots__ = ("base", "made", "next_at", "position", "seq", "status", "told", "until")
+    __slots__ = ("base", "made", "next_at", "position", "quiet_until", "seq", "status", "told", "until")
 
     def __init__(self, place: Place) -> None:
         self.status = place.status
@@ -64,6 +64,8 @@ class Waiter:
         self.made = place.made
         self.next_at = 0.0
         """When it may be told its position again, on the clock that `Crowd.count` is given."""
+        self.quiet_until = 0.0
+        """Until then it is told nothing: others may still be put back before it."""
 
 
 class Crowd:
@@ -213,7 +215,8 @@ class Crowd:
             else:
                 # it came between them: what it was told counts some of them already
                 waiter.position -= sum(m.ahead for m in moves if m.offset > waiter.base and m.seq < seq)
-            if (waiter.position != waiter.told and now >= waiter.next_at) or turned:
+            is_due = (waiter.position != waiter.told and now >= waiter.next_at) or turned
+            if is_due and now >= waiter.quiet_until:
                 waiter.told = waiter.position
                 waiter.next_at = now + _pause(waiter.position)
                 yield user_id, waiter
