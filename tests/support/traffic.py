@@ -277,9 +277,13 @@ class Traffic:
     async def open_sale(self) -> None:
         """What the shop does: make the two events, again where the store has lost them."""
         api = Api(self.servers[0])
-        for event, settings in ((SALE, {"seats": SEATS}), (LINE, {"capacity": CAPACITY})):
+
+        async def is_made(event: str, settings: dict[str, Any]) -> bool:
             answer = await api.put(f"/api/events/{event}", {"title": "A concert", **settings})
-            assert answer.status in {200, 201}, answer
+            return answer.status in {200, 201}
+
+        await eventually(lambda: is_made(SALE, {"seats": SEATS}), "there is a sale", REST_SECONDS)
+        await eventually(lambda: is_made(LINE, {"capacity": CAPACITY}), "there is a line", REST_SECONDS)
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None
