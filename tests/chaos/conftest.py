@@ -4,7 +4,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from tornado.ioloop import IOLoop
 
+from tests.support.parts import Server
 from tests.support.proxy import Proxy
 from tests.support.stores import StoreProcess, valkey_binary
 
@@ -38,3 +40,12 @@ def networks() -> Iterator[Networks]:
     yield before
     for proxy in made:
         proxy.stop()
+
+
+@pytest.fixture
+def fleet(io_loop: IOLoop) -> Iterator[list[Server]]:
+    """Servers' parts in this process; those that a test puts here are stopped."""
+    made: list[Server] = []
+    yield made
+    for server in made:
+        io_loop.run_sync(server.stop, timeout=20)

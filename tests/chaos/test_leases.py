@@ -2,10 +2,8 @@
 
 import asyncio
 import time
-from collections.abc import Iterator
 
 import pytest
-from tornado.ioloop import IOLoop
 
 from session import janitor, keys, leases
 from session.config import parse
@@ -17,15 +15,6 @@ from tests.support.waiting import eventually
 
 CONFIG = parse([f"--jwt-secret={SECRET}"], {})
 LOADED = 20.0
-
-
-@pytest.fixture
-def fleet(io_loop: IOLoop) -> Iterator[list[Server]]:
-    """Servers' parts in this process; those that a test puts here are stopped."""
-    made: list[Server] = []
-    yield made
-    for server in made:
-        io_loop.run_sync(server.stop, timeout=20)
 
 
 async def test_nobody_is_dead_after_a_long_outage(
