@@ -312,8 +312,7 @@ class Boards:
     async def _hold_again(self, event_id: str, user_id: str, known: Holding) -> Holding:
         """Hold what was lost until the same moment, one by one: some of it may be another's by now."""
         for seat in known.seats:
-            if self._known(event_id, user_id) is known:
-                await _or_nothing(self._seats.hold(event_id, Who(user_id), [seat], again=known))
+            await _or_nothing(self._seats.hold(event_id, Who(user_id), [seat], again=known))
         return await self._read(event_id, user_id)
 
     # --- connections ---
