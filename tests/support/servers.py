@@ -22,6 +22,14 @@ def clean_environment(**extra: str) -> dict[str, str]:
     return {k: v for k, v in os.environ.items() if not READ_FROM_ENVIRONMENT.match(k)} | extra
 
 
+def is_alive(pid: int) -> bool:
+    """Whether the process runs; one that only waits to be reaped does not."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
 class ServerProcess:
     """``server.py`` with the tests' secret and API key; ``options`` are command-line options.
 
