@@ -23,6 +23,7 @@ from handlers import make_app
 from handlers.base import MAX_EVENT_BODY_BYTES
 from session import embedded, logs
 from session.config import Config, ConfigError, parse
+from session.embedded import Embedded
 from session.family import Family
 from session.leaving import drain
 from session.services import Services, build
@@ -40,6 +41,7 @@ class Life:
     url: str
     secret: str
     api_key: str
+    valkey: Embedded | None
 
     def run(self, sockets: list[socket.socket], parent: int | None) -> int:
         """Serve on these sockets until told to leave, by a signal or by the end of the parent."""
@@ -65,7 +67,7 @@ def main() -> int:
         return 2
     life = Life(
         config=config, url=valkey.url if valkey is not None else config.redis_url, secret=secret,
-        api_key=api_key, 
+        api_key=api_key, valkey=valkey,
     )  # fmt: skip
     try:
         return life.run(listening[0], None) if config.processes == 1 else Family(listening, life.run).run()
@@ -96,7 +98,7 @@ async def _serve(life: Life, sockets: list[socket.socket], parent: int | None) -
     _on_signals(stop, hurry)
     if parent is not None:
         _on_end_of_parent(parent, stop)
-    tasks = _start(services)
+    tasks = _start(services, life.valkey)
     server = HTTPServer(
         make_app(services),
         max_body_size=2 * MAX_EVENT_BODY_BYTES,
@@ -130,7 +132,7 @@ async def _done_before(goal: "asyncio.Task[Any]", others: set["asyncio.Task[Any]
     return done == {goal}
 
 
-def _start(services: Services) -> set["asyncio.Task[Any]"]:
+def _start(services: Services, valkey: Embedded | None) -> set["asyncio.Task[Any]"]:
     """The background tasks. None of them ever ends by itself; if one does, the process must."""
     parts = {
         "store": services.store.run(),
@@ -146,6 +148,8 @@ def _start(services: Services) -> set["asyncio.Task[Any]"]:
         "verifier": services.verifier.run(),
     }
     parts["preparation"] = _prepare(services)
+    if valkey is not None:
+        parts["embedded Valkey's watch"] = valkey.watch(lambda: services.store.is_up)
     return {asyncio.create_task(part, name=f"the {name}") for name, part in parts.items()}
 
 
