@@ -20,9 +20,11 @@ from tornado.httpserver import HTTPServer
 from tornado.netutil import bind_sockets
 
 from handlers import make_app
+from handlers.acceptor import Acceptor
 from handlers.base import MAX_EVENT_BODY_BYTES
 from session import embedded, logs
 from session.config import Config, ConfigError, parse
+from session.descriptors import Descriptors, provide
 from session.embedded import Embedded
 from session.family import Family
 from session.leaving import drain
@@ -42,6 +44,7 @@ class Life:
     secret: str
     api_key: str
     valkey: Embedded | None
+    descriptors: Descriptors
 
     def run(self, sockets: list[socket.socket], parent: int | None) -> int:
         """Serve on these sockets until told to leave, by a signal or by the end of the parent."""
@@ -67,13 +70,24 @@ def main() -> int:
         return 2
     life = Life(
         config=config, url=valkey.url if valkey is not None else config.redis_url, secret=secret,
-        api_key=api_key, valkey=valkey,
+        api_key=api_key, valkey=valkey, descriptors=_descriptors(config),
     )  # fmt: skip
     try:
         return life.run(listening[0], None) if config.processes == 1 else Family(listening, life.run).run()
     finally:
         if valkey is not None:
             valkey.stop()
+
+
+def _descriptors(config: Config) -> Descriptors:
+    found = provide(config.max_connections)
+    if found.most_connections < config.max_connections:
+        log.warning(
+            "this process may open %d files only: there is room for %d connections, not for "
+            "--max-connections=%d. Raise the hard limit (ulimit -Hn, LimitNOFILE=)",
+            found.limit, found.most_connections, config.max_connections,
+        )  # fmt: skip
+    return found
 
 
 def _bind(config: Config) -> list[list[socket.socket]]:
@@ -100,11 +114,12 @@ async def _serve(life: Life, sockets: list[socket.socket], parent: int | None) -
         _on_end_of_parent(parent, stop)
     tasks = _start(services, life.valkey)
     server = HTTPServer(
-        make_app(services),
+        make_app(services, life.descriptors),
         max_body_size=2 * MAX_EVENT_BODY_BYTES,
         max_buffer_size=3 * MAX_EVENT_BODY_BYTES,
     )
-    server.add_sockets(sockets)
+    acceptor = Acceptor(server, sockets, life.descriptors, services.metrics)
+    acceptor.start()
     _say_hello(config, sockets, services)
     stopped = asyncio.create_task(stop.wait())
     hurried = asyncio.create_task(hurry.wait())
@@ -112,7 +127,7 @@ async def _serve(life: Life, sockets: list[socket.socket], parent: int | None) -
     try:
         if not await _done_before(stopped, tasks):
             return 1
-        leaving = asyncio.create_task(drain(services, server.stop))
+        leaving = asyncio.create_task(drain(services, acceptor.stop))
         return 0 if await _done_before(leaving, tasks | {hurried}) else 1
     finally:
         ending = [task for task in (stopped, hurried, leaving, *tasks) if task is not None]

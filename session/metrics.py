@@ -21,6 +21,11 @@ class Metrics:
         self.closed = Counter(
             "keepseat_connections_closed", "Connections closed, by close code", ["code"], registry=r
         )
+        self.not_accepted = Counter(
+            "keepseat_connections_not_accepted",
+            "Connections closed, or left to wait, before a byte was read: no file descriptor",
+            registry=r,
+        )
         self.refused = Counter("keepseat_refusals", "Connections refused, by reason", ["reason"], registry=r)
         self.reconnects = Counter(
             "keepseat_reconnects",
