@@ -42,6 +42,8 @@ class Client:
         self.connected: Frame = {}
         self.positions: dict[str, At] = {}
         """Where the client is in each room that it is in."""
+        self.placed: list[tuple[str, At, Frame]] = []
+        """The messages of rooms, each with its room and its position there."""
         self.boards: dict[str, dict[str, str]] = {}
         """Event -> seat -> state, as far as it is not available, folded from snapshots and deltas."""
         self.violations: list[str] = []
@@ -281,6 +283,7 @@ class Client:
         if offset != at.offset + 1:
             self.violations.append(f"{room}: {offset} came after {at.offset}")
         self.positions[room] = At(frame.get("epoch", at.epoch), offset)
+        self.placed.append((room, self.positions[room], frame))
 
 
 async def close_all(clients: Iterable[Client]) -> None:

@@ -38,7 +38,7 @@ def restored(**room: Any) -> dict[str, Any]:
 def account(*frames: dict[str, Any]) -> Client:
     """A client that has heard these frames, without a socket."""
     client = object.__new__(Client)
-    client.positions, client.violations = {}, []
+    client.positions, client.violations, client.placed = {}, [], []
     for frame in frames:
         client._follow(frame)
     return client
