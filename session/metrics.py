@@ -62,3 +62,8 @@ class Metrics:
         self.pubsub_reconnects = Counter("keepseat_pubsub_reconnects", "Subscriptions made anew", registry=r)
         self.canary_seconds = Gauge("keepseat_canary_seconds", "Age of the last canary heard", registry=r)
         self.loop_lag = Gauge("keepseat_loop_lag_seconds", "How late the last tick was", registry=r)
+        self.loop_stalls = Counter(
+            "keepseat_loop_stall_seconds",
+            "Time in which the event loop stood still for a quarter of a second or more",
+            registry=r,
+        )
