@@ -49,7 +49,7 @@ class Life:
     def run(self, sockets: list[socket.socket], parent: int | None) -> int:
         """Serve on these sockets until told to leave, by a signal or by the end of the parent."""
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            return runner.run(_serve(self, sockets, parent))
+            return runner.run(serve(self, sockets, parent))
 
 
 def main() -> int:
@@ -62,7 +62,7 @@ def main() -> int:
         Verifier(config, secret)
         if config.redis_url:
             check_url(config.redis_url)
-        listening = _bind(config)
+        listening = bind(config)
         logs.set_up(config.log_format)
         valkey = None if config.redis_url else embedded.start(data_dir)
     except ConfigError as error:
@@ -90,8 +90,12 @@ def _descriptors(config: Config) -> Descriptors:
     return found
 
 
-def _bind(config: Config) -> list[list[socket.socket]]:
-    """A list of listening sockets for each process; the kernel spreads connections over them."""
+def bind(config: Config) -> list[list[socket.socket]]:
+    """A list of listening sockets for each process; the kernel spreads connections over them.
+
+    Raises:
+        ConfigError: that is no address of this machine, or the port is taken.
+    """
     many = config.processes > 1
     try:
         first = bind_sockets(config.port, config.address, reuse_port=many)
@@ -104,7 +108,8 @@ def _bind(config: Config) -> list[list[socket.socket]]:
         raise ConfigError(f"cannot listen on {config.address} port {config.port}: {reason}") from None
 
 
-async def _serve(life: Life, sockets: list[socket.socket], parent: int | None) -> int:
+async def serve(life: Life, sockets: list[socket.socket], parent: int | None) -> int:
+    """The life of one process on its event loop, from its parts to its exit status."""
     config = life.config
     services = build(config, redis_url=life.url, secret=life.secret, api_key=life.api_key)
     stop = asyncio.Event()
