@@ -72,9 +72,12 @@ def serve(valkey: StoreProcess, folder: Path) -> int:
         async with asyncio.timeout(30):
             return await server.serve(life, sockets, None)
 
+    # not asyncio.run, which would forget the loop that pytest-tornado has left as the current one
+    loop = asyncio.new_event_loop()
     try:
-        return asyncio.run(live())
+        return loop.run_until_complete(live())
     finally:
+        loop.close()
         for listening in sockets:
             listening.close()
 
