@@ -106,11 +106,10 @@ class Embedded:
         alone: it may be reading a large file."""
         while True:
             await asyncio.sleep(WATCH_SECONDS)
-            if is_reached() or not self._has_died():
-                continue
-            log.error("the embedded Valkey has died; it is started anew")
             try:
-                await asyncio.to_thread(self.ensure)
+                if not is_reached() and self._has_died():
+                    log.error("the embedded Valkey has died; it is started anew")
+                    await asyncio.to_thread(self.ensure)
             except ConfigError as error:
                 log.error("%s", error)  # noqa: TRY400 - one line says it
 
