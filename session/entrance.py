@@ -175,6 +175,9 @@ class Entrance:
         connection.sign_in(identity)
         plan_renewal(connection, time.monotonic())
         self._hub.add(connection)
+        if term != self._store.clock.term:
+            # the lease was renewed on the way, and who speaks in it must be known to be attached in it
+            await self.reattach(connection)
         self._metrics.opened.inc()
         # a notice about this user that was heard before the answer found no connection to act on
         bucket = keys.bucket(identity.user_id)
