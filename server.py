@@ -6,15 +6,12 @@ Without options: one process, demo mode, an embedded Valkey.
 """
 
 import asyncio
-import contextlib
 import logging
 import os
-import random
 import signal
 import socket
 import sys
-import time
-from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,19 +20,36 @@ from tornado.httpserver import HTTPServer
 from tornado.netutil import bind_sockets
 
 from handlers import make_app
+from handlers.acceptor import Acceptor
 from handlers.base import MAX_EVENT_BODY_BYTES
 from session import embedded, logs
 from session.config import Config, ConfigError, parse
-from session.protocol import Close, Reconnect
+from session.descriptors import Descriptors, provide
+from session.embedded import Embedded
+from session.family import Family
+from session.leaving import drain
 from session.services import Services, build
 from session.store import Unavailable, check_url
 from session.tokens import Verifier
 
 log = logging.getLogger("keepseat")
 
-GOODBYE_SECONDS = 2.0
-"""What is left of the drain for close handshakes and for unmapping the last sockets."""
-RESTART_PAUSE_SECONDS = 1.0
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Life:
+    """What a process is born with, the same for all that share a port."""
+
+    config: Config
+    url: str
+    secret: str
+    api_key: str
+    valkey: Embedded | None
+    descriptors: Descriptors
+
+    def run(self, sockets: list[socket.socket], parent: int | None) -> int:
+        """Serve on these sockets until told to leave, by a signal or by the end of the parent."""
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            return runner.run(serve(self, sockets, parent))
 
 
 def main() -> int:
@@ -48,22 +62,40 @@ def main() -> int:
         Verifier(config, secret)
         if config.redis_url:
             check_url(config.redis_url)
-        listening = _bind(config)
+        listening = bind(config)
         logs.set_up(config.log_format)
         valkey = None if config.redis_url else embedded.start(data_dir)
     except ConfigError as error:
         print(f"keepseat: {error}", file=sys.stderr)
         return 2
-    url = valkey.url if valkey is not None else config.redis_url
+    life = Life(
+        config=config, url=valkey.url if valkey is not None else config.redis_url, secret=secret,
+        api_key=api_key, valkey=valkey, descriptors=_descriptors(config),
+    )  # fmt: skip
     try:
-        return _run_processes(config, listening, lambda sockets: _run(config, sockets, url, secret, api_key))
+        return life.run(listening[0], None) if config.processes == 1 else Family(listening, life.run).run()
     finally:
         if valkey is not None:
             valkey.stop()
 
 
-def _bind(config: Config) -> list[list[socket.socket]]:
-    """A list of listening sockets for each process; the kernel spreads connections over them."""
+def _descriptors(config: Config) -> Descriptors:
+    found = provide(config.max_connections)
+    if found.most_connections < config.max_connections:
+        log.warning(
+            "this process may open %d files only: there is room for %d connections, not for "
+            "--max-connections=%d. Raise the hard limit (ulimit -Hn, LimitNOFILE=)",
+            found.limit, found.most_connections, config.max_connections,
+        )  # fmt: skip
+    return found
+
+
+def bind(config: Config) -> list[list[socket.socket]]:
+    """A list of listening sockets for each process; the kernel spreads connections over them.
+
+    Raises:
+        ConfigError: that is no address of this machine, or the port is taken.
+    """
     many = config.processes > 1
     try:
         first = bind_sockets(config.port, config.address, reuse_port=many)
@@ -76,71 +108,23 @@ def _bind(config: Config) -> list[list[socket.socket]]:
         raise ConfigError(f"cannot listen on {config.address} port {config.port}: {reason}") from None
 
 
-# --- several processes ---
-
-
-def _run_processes(
-    config: Config, listening: list[list[socket.socket]], run: Callable[[list[socket.socket]], int]
-) -> int:
-    """Run one process here, or fork several and watch over them."""
-    if config.processes == 1:
-        return run(listening[0])
-    children: dict[int, int] = {}
-    stopping = False
-
-    def forward(signum: int, frame: object) -> None:
-        nonlocal stopping
-        stopping = True
-        for pid in list(children):
-            with contextlib.suppress(ProcessLookupError):  # it has ended, and is about to be noticed
-                os.kill(pid, signum)
-
-    signal.signal(signal.SIGTERM, forward)
-    signal.signal(signal.SIGINT, forward)
-
-    def fork(number: int) -> None:
-        pid = os.fork()
-        if pid == 0:
-            signal.signal(signal.SIGTERM, signal.SIG_DFL)
-            signal.signal(signal.SIGINT, signal.SIG_DFL)
-            os._exit(run(listening[number]))
-        children[pid] = number
-
-    for number in range(config.processes):
-        fork(number)
-    worst = 0
-    while children:
-        pid, status = os.wait()
-        if pid not in children:
-            continue  # the embedded Valkey is a child too; its servers say that it is away
-        number, code = children.pop(pid), os.waitstatus_to_exitcode(status)
-        if not stopping:
-            log.error("process %d ended with status %d; starting another", number, code)
-            time.sleep(RESTART_PAUSE_SECONDS)
-        if not stopping:  # told so meanwhile
-            fork(number)
-        worst = max(worst, abs(code))
-    return worst if stopping else 1
-
-
-# --- one process ---
-
-
-def _run(config: Config, sockets: list[socket.socket], url: str, secret: str, api_key: str) -> int:
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        return runner.run(_serve(config, sockets, url, secret, api_key))
-
-
-async def _serve(config: Config, sockets: list[socket.socket], url: str, secret: str, api_key: str) -> int:
-    services = build(config, redis_url=url, secret=secret, api_key=api_key)
+async def serve(life: Life, sockets: list[socket.socket], parent: int | None) -> int:
+    """The life of one process on its event loop, from its parts to its exit status."""
+    config = life.config
+    services = build(config, redis_url=life.url, secret=life.secret, api_key=life.api_key)
     stop = asyncio.Event()
     hurry = asyncio.Event()
     _on_signals(stop, hurry)
-    tasks = _start(services)
+    if parent is not None:
+        _on_end_of_parent(parent, stop)
+    tasks = _start(services, life.valkey)
     server = HTTPServer(
-        make_app(services), max_body_size=2 * MAX_EVENT_BODY_BYTES, max_buffer_size=3 * MAX_EVENT_BODY_BYTES
+        make_app(services, life.descriptors),
+        max_body_size=2 * MAX_EVENT_BODY_BYTES,
+        max_buffer_size=3 * MAX_EVENT_BODY_BYTES,
     )
-    server.add_sockets(sockets)
+    acceptor = Acceptor(server, sockets, life.descriptors, services.metrics)
+    acceptor.start()
     _say_hello(config, sockets, services)
     stopped = asyncio.create_task(stop.wait())
     hurried = asyncio.create_task(hurry.wait())
@@ -148,7 +132,7 @@ async def _serve(config: Config, sockets: list[socket.socket], url: str, secret:
     try:
         if not await _done_before(stopped, tasks):
             return 1
-        leaving = asyncio.create_task(_drain(services, server))
+        leaving = asyncio.create_task(drain(services, acceptor.stop))
         return 0 if await _done_before(leaving, tasks | {hurried}) else 1
     finally:
         ending = [task for task in (stopped, hurried, leaving, *tasks) if task is not None]
@@ -168,7 +152,7 @@ async def _done_before(goal: "asyncio.Task[Any]", others: set["asyncio.Task[Any]
     return done == {goal}
 
 
-def _start(services: Services) -> set["asyncio.Task[Any]"]:
+def _start(services: Services, valkey: Embedded | None) -> set["asyncio.Task[Any]"]:
     """The background tasks. None of them ever ends by itself; if one does, the process must."""
     parts = {
         "store": services.store.run(),
@@ -184,6 +168,8 @@ def _start(services: Services) -> set["asyncio.Task[Any]"]:
         "verifier": services.verifier.run(),
     }
     parts["preparation"] = _prepare(services)
+    if valkey is not None:
+        parts["embedded Valkey's watch"] = valkey.watch(lambda: services.store.is_up)
     return {asyncio.create_task(part, name=f"the {name}") for name, part in parts.items()}
 
 
@@ -214,6 +200,17 @@ def _on_signals(stop: asyncio.Event, hurry: asyncio.Event) -> None:
         loop.add_signal_handler(signum, asked)
 
 
+def _on_end_of_parent(parent: int, stop: asyncio.Event) -> None:
+    loop = asyncio.get_running_loop()
+
+    def ended() -> None:
+        loop.remove_reader(parent)
+        log.error("the parent process has died: leaving")
+        stop.set()
+
+    loop.add_reader(parent, ended)
+
+
 def _say_hello(config: Config, sockets: list[socket.socket], services: Services) -> None:
     host, port = sockets[0].getsockname()[:2]
     log.info("server %s listens on http://%s:%d", services.leases.instance, host, port)
@@ -221,37 +218,6 @@ def _say_hello(config: Config, sockets: list[socket.socket], services: Services)
         log.warning("DEMO MODE: everyone may sign in under any name; never run it for a real sale")
         if not config.api_key:
             log.info("the API key of this demo: %s", services.api_key)
-
-
-async def _drain(services: Services, server: HTTPServer) -> None:
-    """Leave well: take nobody in, spread the reconnects, unmap the sockets, give the lease up."""
-    hub = services.hub
-    hub.draining = True  # /readyz says 503 from here on, and no upgrade is accepted
-    seconds = services.config.drain_seconds
-    log.info("leaving: %d connections are sent elsewhere over %g s", len(hub.connections), seconds)
-    loop = asyncio.get_running_loop()
-    end = loop.time() + seconds
-    spread = max(0.0, seconds - GOODBYE_SECONDS)
-    for connection in list(hub.sockets):
-        delay = random.uniform(0, spread)
-        connection.send(Reconnect(reason="shutdown", delay_ms=int(delay * 1000)))
-        loop.call_later(delay, connection.close, Close.RESTART, "restart")
-    while hub.sockets and loop.time() < end:
-        await asyncio.sleep(0.05)
-    for connection in list(hub.sockets):
-        # said goodbye to, and not gone: a phone asleep
-        connection.abandon()
-        if connection.socket_id:
-            services.janitor.detach_later(connection.user_id, connection.socket_id)
-    server.stop()
-    try:
-        async with asyncio.timeout(GOODBYE_SECONDS):
-            await services.lobby.settled()
-            await services.janitor.settled()
-            await services.leases.release()
-    except (TimeoutError, Unavailable):
-        log.warning("the store did not take our leave; the others will sweep this server")
-    log.info("left")
 
 
 if __name__ == "__main__":

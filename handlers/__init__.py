@@ -12,17 +12,18 @@ from handlers.doorway import Doorway
 from handlers.ops import ROUTES as OPS
 from handlers.pages import ROUTES as PAGES
 from handlers.socket import Socket
+from session.descriptors import Descriptors
 from session.services import Services
 
 access = logging.getLogger("keepseat.access")
 
 
-def make_app(services: Services) -> Application:
+def make_app(services: Services, descriptors: Descriptors) -> Application:
     """All URLs of a server process."""
     return Application(
         [(r"/ws", Socket), *OPS, *AUTH, *API, *DEMO, *PAGES],
         services=services,
-        doorway=Doorway(services.config),
+        doorway=Doorway(services.config, descriptors),
         default_handler_class=NotFound,
         cross_origin_protection=True,
         trusted_origins=list(services.config.allowed_origins),

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from tornado.httputil import HTTPServerRequest
 
 from session.config import Config
+from session.descriptors import Descriptors
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
@@ -13,7 +14,8 @@ Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 class Doorway:
     """Counts, so that nobody fills the server without a token."""
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: Config, descriptors: Descriptors) -> None:
+        self._descriptors = descriptors
         self._most = config.max_connections
         self._most_unknown = config.unauthenticated_limit
         self._unknown: dict[str, int] = {}
@@ -27,10 +29,10 @@ class Doorway:
         """
         return forwarded(str(request.remote_ip), request.headers.get("X-Forwarded-For", ""), self._proxies)
 
-    def enter(self, address: str, sockets: int) -> bool:
+    def enter(self, address: str, sockets: int, descriptor: int) -> bool:
         """A socket has opened; False where it is one too many. `leave` must follow either way."""
         self._unknown[address] = self._unknown.get(address, 0) + 1
-        if sockets > self._most:
+        if sockets > self._most or not self._descriptors.may_stay(descriptor):
             return False
         return not self._most_unknown or self._unknown[address] <= self._most_unknown
 

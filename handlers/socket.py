@@ -114,7 +114,7 @@ class Socket(WebSocketHandler):
         )
         hub.sockets.add(connection)
         try:
-            if not doorway.enter(self._address, len(hub.sockets)):
+            if not doorway.enter(self._address, len(hub.sockets), transport.descriptor):
                 full = Refused(Code.UNAVAILABLE, "this server is full", {"outcome": "none"})
                 self.services.entrance.turn_away(connection, full)
                 return

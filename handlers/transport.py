@@ -22,6 +22,11 @@ class SocketTransport:
         self._waiting = 0
         self.connection: Connection
 
+    @property
+    def descriptor(self) -> int:
+        """The number of the socket's file descriptor."""
+        return self._stream.socket.fileno()
+
     def write(self, frames: bytes) -> None:
         """Send packed frames; what the kernel does not take now waits."""
         if not self._waiting and self.deliver(frames):

@@ -324,7 +324,7 @@ class Boards:
             Refused: there is no such event.
             Replaced, Unavailable: as `Seats.mine`.
         """
-        holding = await self._seats.mine(event_id, Who(connection.user_id, connection.socket_id, replaces))
+        holding = await self._seats.mine(event_id, Who.of(connection, replaces))
         self.learn(event_id, connection.user_id, holding)
         return holding
 

@@ -83,6 +83,11 @@ class Commands:
         command_id = UNSET if command.id is None else command.id
         connection.touch()
         try:
+            if connection.term != self._store.clock.term:
+                # this server's lease was over for a while, in which the connection may have been replaced
+                await self._entrance.reattach(connection)
+            if not connection.is_open:
+                return
             await self._table[type(command)](connection, command, command_id)
         except Refused as refused:
             self._metrics.commands.labels(name, refused.code.value).inc()
@@ -206,7 +211,7 @@ class Commands:
         room = self._hub.rooms.get(name)
         seen = room.log.position if room is not None and room.opened.done() else None
         published = await self._rooms.publish(
-            name, bytes(command.data), request_id=request_id, seen=seen, patient=False
+            name, bytes(command.data), request_id=request_id, seen=seen, term=connection.term
         )
         connection.send(Published(id=cid, room=name, epoch=published.epoch, offset=published.offset))
 

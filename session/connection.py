@@ -74,6 +74,7 @@ class Connection:
         "rooms",
         "seat_event_id",
         "socket_id",
+        "term",
     )  # fmt: skip
 
     def __init__(
@@ -95,6 +96,8 @@ class Connection:
         self.socket_id = ""
         self.attached_at = 0
         """The order of this connection among its user's, which is the store's time of its coming, in ms."""
+        self.term = 0
+        """The term of the store's clock in which it was last known to be attached."""
         self.rooms: dict[str, Room] = {}
         self.event_id: str | None = None
         self.queue_event_id: str | None = None

@@ -8,25 +8,30 @@ Two file locks decide, so nothing is guessed from what a crash leaves lying abou
 - ``valkey.pid``: the Valkey process itself holds it (it inherits it), so one runs here if, and only
   if, the lock is taken. The file names its process and its socket.
 
-All of it blocks: it runs before the event loop starts and after it has ended.
+All of it blocks: it runs before the event loop starts and after it has ended, or in a thread.
 """
 
+import asyncio
 import contextlib
 import fcntl
+import logging
 import os
 import secrets
 import shutil
 import signal
 import socket
+import stat
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import quote
 
 from session.config import ConfigError
+
+log = logging.getLogger(__name__)
 
 START_SECONDS = 30.0
 """Reading a large append-only file takes a while; a Valkey that answers nothing for longer is stuck."""
@@ -35,6 +40,7 @@ STOP_SECONDS = 10.0
 MAX_SOCKET_PATH = 100
 """A socket's path may have 107 bytes on Linux and 103 on macOS."""
 PAUSE_SECONDS = 0.02
+WATCH_SECONDS = 0.5
 
 OPTIONS = {
     "port": "0",
@@ -94,6 +100,25 @@ class Embedded:
                 who = f"process {running.pid}" if running else "not yet named"
                 raise ConfigError(f"the embedded Valkey of {self._folder} ({who}) does not answer")
             time.sleep(PAUSE_SECONDS)
+
+    async def watch(self, is_reached: Callable[[], bool]) -> None:
+        """Start it anew where it has died under us, until cancelled. One that only does not answer is left
+        alone: it may be reading a large file."""
+        while True:
+            await asyncio.sleep(WATCH_SECONDS)
+            try:
+                if not is_reached() and self._has_died():
+                    log.error("the embedded Valkey has died; it is started anew")
+                    await asyncio.to_thread(self.ensure)
+            except ConfigError as error:
+                log.error("%s", error)  # noqa: TRY400 - one line says it
+
+    def _has_died(self) -> bool:
+        """Whether nobody holds the lock that it holds for as long as it lives."""
+        if (held := _lock(self._folder / "valkey.pid", fcntl.LOCK_EX | fcntl.LOCK_NB)) is None:
+            return False
+        os.close(held)
+        return True
 
     def _reap(self) -> None:
         """Take note of our own one's end; the lock has told that it is over."""
@@ -210,10 +235,7 @@ def _spawn(folder: Path, held: int) -> int:
     """Start a Valkey that holds the lock ``held``, in a session of its own: Ctrl-C is not for it."""
     try:
         binary = _binary()
-        _forget(folder)
-        path = str(folder / "valkey.sock")
-        if len(os.fsencode(path)) > MAX_SOCKET_PATH:
-            path = os.path.join(tempfile.mkdtemp(prefix="keepseat-"), "valkey.sock")
+        path = _free_path(folder, _read(folder))
         options = [word for name, value in OPTIONS.items() for word in (f"--{name}", value)]
         with open(folder / "valkey.log", "ab", opener=_private) as log:
             process = subprocess.Popen(  # noqa: S603 - our own binary
@@ -230,6 +252,26 @@ def _spawn(folder: Path, held: int) -> int:
         return process.pid
     finally:
         os.close(held)
+
+
+def _free_path(folder: Path, before: _Running | None) -> str:
+    """Where the socket will be: in the folder, or, where that would be too long, in a private directory; in
+    the one of a Valkey that has died, if there was one, for there it is still looked for."""
+    path = str(folder / "valkey.sock")
+    if len(os.fsencode(path)) > MAX_SOCKET_PATH:
+        if before is not None and _is_ours(os.path.dirname(before.socket)):
+            path = before.socket
+        else:
+            path = os.path.join(tempfile.mkdtemp(prefix="keepseat-"), "valkey.sock")
+    Path(path).unlink(missing_ok=True)
+    return path
+
+
+def _is_ours(directory: str) -> bool:
+    with contextlib.suppress(OSError):
+        found = os.lstat(directory)
+        return stat.S_ISDIR(found.st_mode) and found.st_uid == os.getuid()
+    return False
 
 
 def _forget(folder: Path) -> None:

@@ -155,6 +155,7 @@ class Entrance:
         the script is sent, so that nothing published after it is missed."""
         socket_id = new_socket_id(identity.user_id)
         room = self._listener.room(f"user:{identity.user_id}")
+        term = self._store.clock.term
         try:
             attached = await self._manager.attach(
                 identity.user_id, socket_id, marks=identity.marks, replaces=replaces
@@ -169,11 +170,14 @@ class Entrance:
         self._listener.begin(room, Start(attached.user_room, attached.chain))
         if room.state is State.REPAIRING:
             self._listener.repair(room, "attach")
-        connection.socket_id = socket_id
+        connection.socket_id, connection.term = socket_id, term
         connection.attached_at = attached.order
         connection.sign_in(identity)
         plan_renewal(connection, time.monotonic())
         self._hub.add(connection)
+        if term != self._store.clock.term:
+            # the lease was renewed on the way, and who speaks in it must be known to be attached in it
+            await self.reattach(connection)
         self._metrics.opened.inc()
         # a notice about this user that was heard before the answer found no connection to act on
         bucket = keys.bucket(identity.user_id)
@@ -182,15 +186,15 @@ class Entrance:
         return attached
 
     async def reattach(self, connection: Connection) -> None:
-        """Attach a connection again that the store has lost, with the rooms that this server knows of;
-        close it where it was removed.
+        """Attach a connection again that the store has lost, or may have removed, with the rooms that this
+        server knows of; close it where it was removed.
 
         Raises:
             Unavailable: the store did not answer in time.
         """
         if connection.identity is None or not connection.is_open:
             return
-        user_id = connection.user_id
+        user_id, term = connection.user_id, self._store.clock.term
         try:
             attached = await self._manager.attach(
                 user_id, connection.socket_id, marks=connection.identity.marks, order=connection.attached_at
@@ -214,6 +218,7 @@ class Entrance:
                 # its old order makes the next attempt find again that there is something to write back
                 connection.attached_at = before
                 raise
+        connection.term = term
 
     async def _write_back(self, connection: Connection) -> None:
         """Tell the store what this server knows of a session that it has lost; what is there stands."""

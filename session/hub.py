@@ -24,6 +24,8 @@ log = logging.getLogger(__name__)
 CHUNK_BYTES = 65536
 """Most that is handed to a slow reader at a time, so that what waits for it stays small."""
 TICK_SECONDS = 0.25
+STALL_SECONDS = 1.0
+"""A tick that comes so late is told in the log."""
 
 
 class State(Enum):
@@ -296,7 +298,7 @@ class Hub:
         while True:
             await asyncio.sleep(max(0.0, expected - time.monotonic()))
             now = time.monotonic()
-            self._metrics.loop_lag.set(max(0.0, now - expected))
+            self._note_lag(max(0.0, now - expected))
             expected = max(expected + TICK_SECONDS, now)
             for connection in [c for c in self.sockets if c.due <= now]:
                 try:
@@ -305,6 +307,14 @@ class Hub:
                     # one connection's trouble is not the others'
                     log.exception("what was due for a connection failed")
                     connection.cut(Close.TRY_LATER, "failed")
+
+    def _note_lag(self, seconds: float) -> None:
+        """A gauge shows the last tick alone: whoever looks every 15 s would miss most stalls."""
+        self._metrics.loop_lag.set(seconds)
+        if seconds >= TICK_SECONDS:
+            self._metrics.loop_stalls.inc(seconds)
+        if seconds >= STALL_SECONDS:
+            log.warning("this process stood still for %.1f s", seconds)
 
     def tell(self, user_id: str, event: Event, but: str = "") -> None:
         """Send a personal event to all of a user's connections here, except the socket ``but``."""

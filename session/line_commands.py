@@ -73,7 +73,7 @@ class LineCommands:
 
     async def _leave(self, connection: Connection, command: LeaveQueue, cid: CommandId | UnsetType) -> None:
         event_id = str(command.event_id)
-        who = Who(connection.user_id, connection.socket_id)
+        who = Who.of(connection)
         # another of the user's connections may join at the same time: its name for the place is another
         name = await self._manager.named(connection.user_id, LINE, event_id)
         left = await self._waiting_rooms.leave(event_id, who)

@@ -83,7 +83,7 @@ class Lobby:
             Refused, Replaced, Unavailable: as `WaitingRooms.join`.
         """
         crowd = await self._crowd(event_id)
-        who = Who(connection.user_id, connection.socket_id)
+        who = Who.of(connection)
         place = await self._coming(crowd, who, self._waiting_rooms.join(event_id, who))
         self._ticker.is_used(event_id)
         return self._settle_in(crowd, connection, place, is_new=True)
@@ -95,7 +95,7 @@ class Lobby:
             Replaced, Unavailable: as `WaitingRooms.arrive`.
         """
         crowd = await self._crowd(event_id)
-        who = Who(connection.user_id, connection.socket_id, replaces)
+        who = Who.of(connection, replaces)
         place = await self._coming(crowd, who, self._waiting_rooms.arrive(event_id, who))
         if place is None or place.status == NOWHERE:
             self._forget_name(event_id, connection.user_id)

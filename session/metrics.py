@@ -21,6 +21,11 @@ class Metrics:
         self.closed = Counter(
             "keepseat_connections_closed", "Connections closed, by close code", ["code"], registry=r
         )
+        self.not_accepted = Counter(
+            "keepseat_connections_not_accepted",
+            "Connections closed, or left to wait, before a byte was read: no file descriptor",
+            registry=r,
+        )
         self.refused = Counter("keepseat_refusals", "Connections refused, by reason", ["reason"], registry=r)
         self.reconnects = Counter(
             "keepseat_reconnects",
@@ -57,3 +62,8 @@ class Metrics:
         self.pubsub_reconnects = Counter("keepseat_pubsub_reconnects", "Subscriptions made anew", registry=r)
         self.canary_seconds = Gauge("keepseat_canary_seconds", "Age of the last canary heard", registry=r)
         self.loop_lag = Gauge("keepseat_loop_lag_seconds", "How late the last tick was", registry=r)
+        self.loop_stalls = Counter(
+            "keepseat_loop_stall_seconds",
+            "Time in which the event loop stood still for a quarter of a second or more",
+            registry=r,
+        )

@@ -44,12 +44,18 @@ class Rooms:
         self._ttl_ms = int(config.history_ttl * 1000)
 
     async def publish(
-        self, room: str, data: bytes, *, request_id: str, seen: Position | None = None, patient: bool = True
+        self,
+        room: str,
+        data: bytes,
+        *,
+        request_id: str,
+        seen: Position | None = None,
+        term: int | None = None,
     ) -> Published:
         """Append a message to a room's history and tell everyone; ``data`` is JSON.
 
         The same ``request_id``, within a day or the room's newest 10,000, brings the first answer.
-        Not ``patient``: given up where this server's lease was over: who speaks may have been replaced.
+        ``term`` is that of the connection that speaks, if one does; see `Store.script`.
         ``seen`` is where this server's own reader of the room is: a second check for a lost tail.
 
         Raises:
@@ -71,7 +77,7 @@ class Rooms:
             at.epoch,
             at.offset,
         ]
-        _, epoch, offset = await self._store.script("publish", script_keys, args, patient=patient)
+        _, epoch, offset = await self._store.script("publish", script_keys, args, term=term)
         return Published(room=room, epoch=epoch.decode(), offset=int(offset))
 
     async def history(self, room: str, since: Position | None) -> Page | Lost:

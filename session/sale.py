@@ -5,21 +5,31 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 from session import keys
 from session.config import Config
+from session.connection import Connection
 from session.protocol import Code, Refused
 from session.store import Arg, Store
 
 
 @dataclass(frozen=True, slots=True)
 class Who:
-    """On whose behalf: a user, by a connection (or the back end), which may replace another."""
+    """On whose behalf: a user, by a connection (or the back end), which may replace another.
+
+    A connection's commands belong to the ``term`` of the clock in which it was last known to be attached.
+    """
 
     user_id: str
     socket_id: str = ""
     replaces: str = ""
+    term: int | None = None
+
+    @classmethod
+    def of(cls, connection: Connection, replaces: str = "") -> Self:
+        """A user, by a connection."""
+        return cls(connection.user_id, connection.socket_id, replaces, connection.term)
 
 
 class Replaced(Exception):  # noqa: N818 - an outcome
@@ -72,8 +82,7 @@ class SaleScripts:
             name,
             [*keys.sale(event_id), *own_keys],
             [*self._head(event_id, who, catalog), *args],
-            # a connection whose server's lease was over may have been replaced meanwhile
-            patient=not who.socket_id,
+            term=who.term,
         )
         return _checked(answer)
 

@@ -140,7 +140,7 @@ class SeatCommands:
         )
         self._ticker.is_used(event_id)
         known = event_id in self._boards.of(user_id)
-        holding = await hold(event_id, _who(connection))
+        holding = await hold(event_id, Who.of(connection))
         self._boards.held(connection, event_id, holding)
         if connection.seat_event_id != event_id or not known:
             await self._naming.after(
@@ -151,7 +151,7 @@ class SeatCommands:
 
     async def _extend(self, connection: Connection, command: ExtendHold, cid: CommandId | UnsetType) -> None:
         event_id = str(command.event_id)
-        holding = await self._seats.extend(event_id, _who(connection))
+        holding = await self._seats.extend(event_id, Who.of(connection))
         if not holding.seats:
             raise Refused(Code.NOT_FOUND, "no seats are held")
         self._boards.held(connection, event_id, holding)
@@ -161,7 +161,7 @@ class SeatCommands:
         self, connection: Connection, command: ReleaseSeats, cid: CommandId | UnsetType
     ) -> None:
         event_id = str(command.event_id)
-        _, holding = await self._seats.release(event_id, _who(connection), command.seats)
+        _, holding = await self._seats.release(event_id, Who.of(connection), command.seats)
         self._boards.held(connection, event_id, holding)
         connection.send(
             SeatsReleased(id=cid, event_id=event_id, **self._holding(connection, event_id, holding))
@@ -181,7 +181,3 @@ class SeatCommands:
             raise
         except Refused:
             return False
-
-
-def _who(connection: Connection) -> Who:
-    return Who(connection.user_id, connection.socket_id)

@@ -106,9 +106,14 @@ class Clock:
         self.lease_end_ms = 0
         self.lease = ""
         """Whose lease it is."""
+        self.term = 0
+        """Counts the times without a gap in which this server might act. What was begun in one may not go on
+        in the next: meanwhile others may have acted for those who are connected here."""
 
     def set(self, store_ms: int, lease_end_ms: int, lease: str = "") -> None:
         """Take over what the store said a moment ago."""
+        if lease != self.lease or self.now_ms() >= self.lease_end_ms:
+            self.term += 1
         self.lease = lease
         self._offset_ms = store_ms - time.monotonic() * 1000
         self.lease_end_ms = lease_end_ms
@@ -214,18 +219,18 @@ class Store:
         return found
 
     async def script(
-        self, name: str, keys: Sequence[str], args: Sequence[Arg] = (), *, patient: bool = True
+        self, name: str, keys: Sequence[str], args: Sequence[Arg] = (), *, term: int | None = None
     ) -> list[Any]:
         """Run a script of ``session/lua``.
 
-        One that came too late is run once more under a renewed lease, unless it is not ``patient``: then a
-        lease that was over means that the caller may have been replaced meanwhile, and it is given up.
+        One that came too late is run once more under a renewed lease. One that belongs to a ``term`` of the
+        clock runs in no other: it is given up, for whoever speaks may have been replaced meanwhile.
 
         Raises:
             Unavailable: the store did not answer, or refused for a reason of its own.
             RedisError: the script itself is wrong.
         """
-        return (await self._run(name, keys, args, patient, None))[0]  # type: ignore[no-any-return]
+        return (await self._run(name, keys, args, term, None))[0]  # type: ignore[no-any-return]
 
     async def script_replicated(
         self, name: str, keys: Sequence[str], args: Sequence[Arg]
@@ -244,18 +249,25 @@ class Store:
         async with self._replicating:
             if time.monotonic() >= self._replicas_slow_until:
                 wait = ("WAIT", replicas, REPLICAS_MS)
-                answer, acknowledged = await self._run(name, keys, args, True, wait)
+                answer, acknowledged = await self._run(name, keys, args, None, wait)
                 if acknowledged < replicas:
                     self._replicas_slow_until = time.monotonic() + SLOW_REPLICAS_SECONDS
                 return answer, acknowledged >= replicas
         return await self.script(name, keys, args), False
 
     async def _run(
-        self, name: str, keys: Sequence[str], args: Sequence[Arg], patient: bool, then: tuple[Arg, ...] | None
+        self,
+        name: str,
+        keys: Sequence[str],
+        args: Sequence[Arg],
+        term: int | None,
+        then: tuple[Arg, ...] | None,
     ) -> tuple[Any, Any]:
         started = time.monotonic()
         outcome = "none"
         for again in (True, False):
+            if term not in {None, self.clock.term}:
+                break
             tail: tuple[Arg, ...] = (*keys, self.clock.deadline_ms())
             (answer, after), outcome = await self._within_budget(
                 lambda: self._script_once(self._scripts[name], len(keys), tail, args, then),  # noqa: B023 - awaited here
@@ -265,19 +277,19 @@ class Store:
                 self._metrics.store_seconds.labels(name).observe(time.monotonic() - started)
                 return answer, after
             if again:
-                await self._renew_lease(outcome, patient=patient)
+                await self._renew_lease(outcome)
         self._metrics.store_errors.labels(outcome).inc()
         raise Unavailable(outcome)
 
-    async def _renew_lease(self, outcome: str, *, patient: bool) -> None:
+    async def _renew_lease(self, outcome: str) -> None:
         """Renew; give up where the caller must not go on, for it would speak under another's name."""
-        lease, was_over = self.clock.lease, self.clock.now_ms() >= self.clock.lease_end_ms
+        lease = self.clock.lease
         try:
             if self.renew is not None:
                 await self.renew()
         except Unavailable:
             raise Unavailable(outcome) from None
-        if self.clock.lease != lease or (was_over and not patient):
+        if self.clock.lease != lease:
             raise Unavailable(outcome)
 
     async def command(self, *command: Arg) -> Any:

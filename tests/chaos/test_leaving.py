@@ -6,6 +6,7 @@ import time
 
 from tests.conftest import Connect, Servers
 from tests.support.api import Api
+from tests.support.servers import is_alive
 from tests.support.waiting import eventually
 
 
@@ -96,3 +97,21 @@ async def test_a_killed_process_is_replaced(servers: Servers, connect: Connect) 
     await eventually(lambda: len(set(a.children()) - {child}) == 2, "a new process has come")
 
     await connect(a)
+
+
+async def test_the_children_of_a_killed_parent_leave_well(servers: Servers, connect: Connect) -> None:
+    """`kill -9` of the process that watches over the others: nobody would replace them any more, so they send
+    their clients elsewhere and end."""
+    (a,) = servers(processes=2, drain_seconds=3)
+    clients = [await connect(a, user=str(n)) for n in range(8)]
+    children = a.children()
+    a.signal(signal.SIGKILL)
+    for client in clients:
+        await client.expect("reconnect", timeout=30)
+    closed = [await client.closed(30) for client in clients]
+    await eventually(lambda: not any(is_alive(pid) for pid in children), "they have ended", 30)
+
+    assert {(1012, "restart")} == set(closed)
+    assert (
+        2 == a.output.count("the parent process has died: leaving") == a.output.count("session.leaving: left")
+    )

@@ -13,7 +13,7 @@ import pytest
 
 from session.config import ConfigError, parse
 from tests.conftest import Servers
-from tests.support.servers import ROOT, ServerProcess, clean_environment
+from tests.support.servers import ROOT, ServerProcess, clean_environment, is_alive
 from tests.support.stores import StoreProcess
 from tests.support.tokens import SECRET
 from tests.support.waiting import wait_until
@@ -26,14 +26,6 @@ def run(*argv: str, timeout: float = 20, **environ: str) -> "subprocess.Complete
         cwd=ROOT, env=clean_environment(**environ), capture_output=True, text=True, timeout=timeout,
         check=False,
     )  # fmt: skip
-
-
-def is_alive(pid: int) -> bool:
-    """Whether the process runs; one that only waits to be reaped does not."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except OSError:
-        return False
 
 
 # --- wrong options ---
@@ -147,7 +139,8 @@ def demo(servers: Servers, tmp_path: Path) -> Iterator[ServerProcess]:
 
 
 def valkey_pid(folder: Path) -> int:
-    return int((folder / "var" / "valkey.pid").read_text().split()[0])
+    """The process that the file names; 0 in the moment in which it names none."""
+    return int((folder / "var" / "valkey.pid").read_text().partition(" ")[0] or 0)
 
 
 def test_without_options_it_is_a_demo(demo: ServerProcess, tmp_path: Path) -> None:
@@ -192,6 +185,27 @@ def test_a_killed_server_finds_its_valkey_again(demo: ServerProcess, tmp_path: P
     assert not is_alive(pid)
 
 
+@pytest.mark.parametrize("processes", [1, 2])
+def test_an_embedded_valkey_that_was_killed_is_started_anew(
+    servers: Servers, tmp_path: Path, processes: int
+) -> None:
+    """By whichever process notices it first: the server is ready again by itself, also at a long path, and
+    ends with all that it started."""
+    long = "long" * 30
+    (server,) = servers(1, redis_url="", processes=processes, data_dir=str(tmp_path / long / "var"))
+    first = valkey_pid(tmp_path / long)
+    os.kill(first, signal.SIGKILL)
+    wait_until(lambda: valkey_pid(tmp_path / long) not in {0, first}, "there is another", 30)
+    second = valkey_pid(tmp_path / long)
+    wait_until(lambda: server.ready_status() == 200, "it is ready again", 30)
+    status = server.terminate()
+
+    assert 0 == status
+    assert 1 <= server.output.count("the embedded Valkey has died") <= processes
+    assert not is_alive(second)
+    assert "Traceback" not in server.output
+
+
 # --- several processes ---
 
 
@@ -227,7 +241,7 @@ def pair(servers: Servers, tmp_path: Path) -> Iterator[ServerProcess]:
     family = server.children()
     yield server
     server.kill()
-    for pid in family:
+    for pid in {*family, valkey_pid(tmp_path)} - {0}:
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
 

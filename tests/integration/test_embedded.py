@@ -18,6 +18,7 @@ import redis
 from session import embedded
 from session.config import ConfigError
 from session.embedded import Embedded, demo_secret
+from tests.support.servers import is_alive
 from tests.support.waiting import wait_until
 
 ROOT = Path(__file__).parents[2]
@@ -31,14 +32,6 @@ def client(valkey: Embedded) -> redis.Redis:
 
 def pid_of(valkey: Embedded) -> int:
     return int(client(valkey).info("server")["process_id"])
-
-
-def is_alive(pid: int) -> bool:
-    """Whether the process runs; one that only waits to be reaped does not."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except OSError:
-        return False
 
 
 @pytest.fixture

@@ -372,6 +372,34 @@ async def test_nothing_is_changed_by_who_comes_late(
     assert before == {key: sale.client.dump(key) for key in sorted(sale.client.keys("*"))}
 
 
+async def test_nothing_is_changed_by_who_spoke_before_a_gap(sale: Sale, store: Store) -> None:
+    """A lease that was over and is renewed gives no power to a connection of before: it may have been
+    replaced meanwhile. In its own term it may."""
+    await sale.put(capacity=1)
+    before_gap = Who("mina", "socket", term=store.clock.term)
+    await sale.line.join(EVENT, before_gap)
+    await sale.seats.hold(EVENT, before_gap, ["A-1", "A-2"])
+    before = {key: sale.client.dump(key) for key in sorted(sale.client.keys("*"))}
+    now, end = store.clock.now_ms(), store.clock.lease_end_ms
+    store.clock.lease_end_ms = now - 1
+    store.clock.set(now, end)
+    outcomes = []
+    for work in (
+        sale.line.leave(EVENT, before_gap),
+        sale.line.join(EVENT, before_gap),
+        sale.seats.release(EVENT, before_gap, ["A-1"]),
+        sale.seats.extend(EVENT, before_gap),
+        sale.seats.hold(EVENT, before_gap, ["A-3"]),
+    ):
+        with pytest.raises(Unavailable) as caught:
+            await work
+        outcomes.append(caught.value.outcome)
+
+    assert ["none"] * 5 == outcomes
+    assert before == {key: sale.client.dump(key) for key in sorted(sale.client.keys("*"))}
+    assert (await sale.line.leave(EVENT, Who("mina", "socket", term=store.clock.term))).had
+
+
 async def test_a_booking_says_whether_the_replicas_have_it(
     own_store: Callable[..., StoreProcess], stores: Stores
 ) -> None:

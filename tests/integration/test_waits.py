@@ -10,7 +10,9 @@ import pytest
 
 from session.config import parse
 from session.connection import Connection
+from session.events import EventDraft
 from session.protocol import Since
+from session.sale import Who
 from session.services import Services, build
 from session.store import Store
 from tests.support.stores import StoreProcess
@@ -116,3 +118,16 @@ async def test_two_waits_from_the_token_to_the_restored_session(
     assert {b'"connected"': 1, b'"session-restored"': 2} == resumed.waits
     assert stored.frames.count(b'"room":"chat:') == 20
     assert resumed.frames.count(b'"recovered":true') == 3
+
+
+async def test_who_comes_while_the_lease_is_renewed_is_let_in(valkey: StoreProcess) -> None:
+    """The first one after an outage renews it by asking, and its place is looked up under the new one."""
+    async with running(valkey.url) as services:
+        await services.events.put("42", EventDraft(title="A", capacity=1))
+        await services.waiting_rooms.join("42", Who("mina"))
+        await services.manager.update("mina", {"queue_event_id": "42"})
+        services.store.clock.lease_end_ms = 1
+        client = await asyncio.create_task(sign_in(services))
+
+    assert b"unavailable" not in client.frames
+    assert b'"status":"admitted"' in client.frames

@@ -136,6 +136,10 @@ class Client:
             timeout,
         )
 
+    async def next(self, timeout: float = 10.0) -> Frame:
+        """The next frame that was not yet expected, whatever it is."""
+        return await self._take(lambda frame: True, "anything", timeout)
+
     async def expect_messages(self, room: str, count: int, timeout: float = 10.0) -> list[Any]:
         """The data of the next ``count`` messages of a room."""
         return [(await self.expect("message", timeout, room=room))["data"] for _ in range(count)]

@@ -22,20 +22,33 @@ def clean_environment(**extra: str) -> dict[str, str]:
     return {k: v for k, v in os.environ.items() if not READ_FROM_ENVIRONMENT.match(k)} | extra
 
 
+def is_alive(pid: int) -> bool:
+    """Whether the process runs; one that only waits to be reaped does not."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
 class ServerProcess:
     """``server.py`` with the tests' secret and API key; ``options`` are command-line options.
 
-    It keeps its port when it is started again. ``log`` is where its output goes.
+    It keeps its port when it is started again. ``log`` is where its output goes. It may open at most
+    ``files`` files, and its environment has ``environ`` besides.
     """
 
-    def __init__(self, log: Path, **options: str | float) -> None:
+    def __init__(
+        self, log: Path, *, files: int = 0, environ: dict[str, str] | None = None, **options: str | float
+    ) -> None:
         self.port = int(options.pop("port", 0)) or free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self.ws_url = f"ws://127.0.0.1:{self.port}/ws"
         self._log = log
         options = {"jwt_secret": SECRET, "api_key": API_KEY, **options}
         words = [f"--{name.replace('_', '-')}={value}" for name, value in options.items() if value != ""]
-        self._command = [sys.executable, "server.py", f"--port={self.port}", *words]
+        self._command = ["prlimit", f"--nofile={files}:{files}"] if files else []
+        self._command += [sys.executable, "server.py", f"--port={self.port}", *words]
+        self._environ = clean_environment(**environ or {})
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
@@ -44,7 +57,7 @@ class ServerProcess:
             self._process = subprocess.Popen(
                 self._command,
                 cwd=ROOT,
-                env=clean_environment(),
+                env=self._environ,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
