@@ -19,11 +19,11 @@ from pathlib import Path
 from typing import Any
 
 import uvloop
-from tornado.httpserver import HTTPServer
 from tornado.netutil import bind_sockets
 
 from handlers import make_app
-from handlers.base import MAX_EVENT_BODY_BYTES
+from handlers.bodies import MAX_DRAINED_BYTES
+from handlers.front import MAX_HEAD_BYTES, Front, limits
 from session import embedded, logs
 from session.config import Config, ConfigError, parse
 from session.protocol import Close, Reconnect
@@ -137,8 +137,13 @@ async def _serve(config: Config, sockets: list[socket.socket], url: str, secret:
     hurry = asyncio.Event()
     _on_signals(stop, hurry)
     tasks = _start(services)
-    server = HTTPServer(
-        make_app(services), max_body_size=2 * MAX_EVENT_BODY_BYTES, max_buffer_size=3 * MAX_EVENT_BODY_BYTES
+    server = Front(
+        make_app(services),
+        limits(config),
+        services.metrics.lines,
+        max_header_size=MAX_HEAD_BYTES,
+        max_body_size=MAX_DRAINED_BYTES,
+        max_buffer_size=2 * max(config.max_message_bytes, MAX_HEAD_BYTES),
     )
     server.add_sockets(sockets)
     _say_hello(config, sockets, services)
@@ -223,7 +228,7 @@ def _say_hello(config: Config, sockets: list[socket.socket], services: Services)
             log.info("the API key of this demo: %s", services.api_key)
 
 
-async def _drain(services: Services, server: HTTPServer) -> None:
+async def _drain(services: Services, server: Front) -> None:
     """Leave well: take nobody in, spread the reconnects, unmap the sockets, give the lease up."""
     hub = services.hub
     hub.draining = True  # /readyz says 503 from here on, and no upgrade is accepted
