@@ -16,12 +16,12 @@ from pathlib import Path
 from typing import Any
 
 import uvloop
-from tornado.httpserver import HTTPServer
 from tornado.netutil import bind_sockets
 
 from handlers import make_app
 from handlers.acceptor import Acceptor
-from handlers.base import MAX_EVENT_BODY_BYTES
+from handlers.bodies import MAX_DRAINED_BYTES
+from handlers.front import MAX_HEAD_BYTES, Front, limits
 from session import embedded, logs
 from session.config import Config, ConfigError, parse
 from session.descriptors import Descriptors, provide
@@ -118,10 +118,13 @@ async def serve(life: Life, sockets: list[socket.socket], parent: int | None) ->
     if parent is not None:
         _on_end_of_parent(parent, stop)
     tasks = _start(services, life.valkey)
-    server = HTTPServer(
+    server = Front(
         make_app(services, life.descriptors),
-        max_body_size=2 * MAX_EVENT_BODY_BYTES,
-        max_buffer_size=3 * MAX_EVENT_BODY_BYTES,
+        limits(config),
+        services.metrics.lines,
+        max_header_size=MAX_HEAD_BYTES,
+        max_body_size=MAX_DRAINED_BYTES,
+        max_buffer_size=2 * max(config.max_message_bytes, MAX_HEAD_BYTES),
     )
     acceptor = Acceptor(server, sockets, life.descriptors, services.metrics)
     acceptor.start()

@@ -2,11 +2,12 @@
 
 import logging
 
-from tornado.web import Application, RequestHandler
+from tornado.web import RequestHandler
 
 from handlers.api import ROUTES as API
 from handlers.auth import ROUTES as AUTH
 from handlers.base import NotFound
+from handlers.bodies import BoundedApplication
 from handlers.demo import ROUTES as DEMO
 from handlers.doorway import Doorway
 from handlers.ops import ROUTES as OPS
@@ -18,9 +19,9 @@ from session.services import Services
 access = logging.getLogger("keepseat.access")
 
 
-def make_app(services: Services, descriptors: Descriptors) -> Application:
+def make_app(services: Services, descriptors: Descriptors) -> BoundedApplication:
     """All URLs of a server process."""
-    return Application(
+    return BoundedApplication(
         [(r"/ws", Socket), *OPS, *AUTH, *API, *DEMO, *PAGES],
         services=services,
         doorway=Doorway(services.config, descriptors),

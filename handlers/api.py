@@ -7,13 +7,15 @@ from typing import Any, Literal
 
 import msgspec
 from msgspec import Raw, Struct
+from tornado.httputil import HTTPServerRequest
 from tornado.web import HTTPError
 
-from handlers.base import MAX_EVENT_BODY_BYTES, Handler
+from handlers.base import MAX_EVENT_BODY_BYTES, Handler, bears_api_key
 from session.events import EventDraft
 from session.manager import Session
 from session.protocol import MAX_DATA_BYTES, Code, EventId, Refused, RoomName, RoomPosition, SeatIds, UserId
 from session.sale import Who
+from session.services import Services
 from session.store import Unavailable
 
 PUBLIC_MAX_AGE_SECONDS = 2
@@ -118,6 +120,11 @@ class OneEvent(ApiHandler):
     """``/api/events/<id>``"""
 
     max_body_bytes = MAX_EVENT_BODY_BYTES
+
+    @classmethod
+    def most_body_bytes(cls, request: HTTPServerRequest, services: Services) -> int:
+        """So much from the back end only: others must not fill the memory before they are refused."""
+        return cls.max_body_bytes if bears_api_key(request, services) else 0
 
     async def get(self, event_id: str) -> None:
         """An event with all its settings."""

@@ -5,6 +5,7 @@ import logging
 from typing import Any, TypeVar
 
 import msgspec
+from tornado.httputil import HTTPServerRequest
 from tornado.web import HTTPError, RequestHandler
 
 from session.protocol import Code, Refused
@@ -45,16 +46,40 @@ CODE_OF = {
 }
 
 
-class Handler(RequestHandler):
-    """Base of the HTTP handlers. A `Refused` that escapes becomes its JSON error."""
+def bears_api_key(request: HTTPServerRequest, services: Services) -> bool:
+    """Whether a request comes from the back end."""
+    expected = services.api_key
+    scheme, _, given = request.headers.get("Authorization", "").partition(" ")
+    same = hmac.compare_digest(given.strip().encode(), expected.encode())
+    return bool(expected) and scheme.lower() == "bearer" and same
 
-    max_body_bytes = MAX_BODY_BYTES
+
+class Edge(RequestHandler):
+    """What HTTP handlers and the WebSocket have in common."""
 
     @property
     def services(self) -> Services:
         """The services of this process."""
         services: Services = self.settings["services"]
         return services
+
+    def _origin_matches_host(self, origin: str) -> bool:
+        """As Tornado's, for which an ``Origin`` that is no URL is a mistake of ours."""
+        try:
+            return bool(super()._origin_matches_host(origin))
+        except ValueError:
+            return False
+
+
+class Handler(Edge):
+    """Base of the HTTP handlers. A `Refused` that escapes becomes its JSON error."""
+
+    max_body_bytes = MAX_BODY_BYTES
+
+    @classmethod
+    def most_body_bytes(cls, request: HTTPServerRequest, services: Services) -> int:
+        """How much of a body is kept, asked as soon as the request's head has come."""
+        return cls.max_body_bytes
 
     def prepare(self) -> None:
         """Refuse bodies over this handler's limit."""
@@ -82,12 +107,9 @@ class Handler(RequestHandler):
 
     def require_api_key(self) -> None:
         """Raise 404 where no key is configured, 401 where another or none was sent."""
-        expected = self.services.api_key
-        if not expected:
+        if not self.services.api_key:
             raise HTTPError(404)
-        scheme, _, given = self.request.headers.get("Authorization", "").partition(" ")
-        same = hmac.compare_digest(given.strip().encode(), expected.encode())
-        if scheme.lower() != "bearer" or not same:
+        if not bears_api_key(self.request, self.services):
             raise HTTPError(401)
 
     def log_exception(self, typ: Any, value: Any, tb: Any) -> None:

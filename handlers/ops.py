@@ -1,5 +1,7 @@
 """What operators, balancers and Prometheus ask. None of it waits for anything."""
 
+import asyncio
+
 from msgspec import Struct
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
@@ -66,6 +68,10 @@ class MetricsPage(Probe):
         """The process's metrics as text."""
         metrics = self.services.metrics
         metrics.canary_seconds.set(self.services.listener.bell.canary_age())
+        sockets = self.services.hub.sockets
+        metrics.sockets.set(len(sockets))
+        metrics.buffered.set(sum(connection.backlog for connection in sockets))
+        metrics.tasks.set(len(asyncio.all_tasks()))
         self.set_header("Content-Type", CONTENT_TYPE_LATEST)
         self.finish(generate_latest(metrics.registry))
 

@@ -1,59 +1,37 @@
 """The WebSocket: origin, auth deadline, decode, rate limit, send, close. No rule of the sale is here."""
 
 import logging
-import time
+import re
 from typing import Any
 
 from msgspec import UNSET
 from tornado.web import HTTPError
 from tornado.websocket import WebSocketHandler, WebSocketProtocol, _WebSocketParams
 
+from handlers.allowance import Allowance
+from handlers.base import Edge
 from handlers.doorway import Doorway
 from handlers.framing import Framing
 from handlers.transport import SocketTransport
 from session.connection import SLOW_READER, Connection
 from session.protocol import REFUSALS, Auth, BadCommand, Close, Code, Refused, Since, decode, decode_resume
-from session.services import Services
 from session.store import Unavailable
 
 log = logging.getLogger(__name__)
 
+KEY = re.compile(r"[A-Za-z0-9+/]{22}==")
+"""16 bytes in base64 (RFC 6455, 4.1)."""
 PATIENCE = 20
 """Broken or too many frames that are answered with an error before the connection is closed with 1008;
 one is forgiven a second."""
+COUNTED_CODES = frozenset({*map(int, Close), 1001, 1005, 1006})
+"""Close codes that are counted each by itself; a client may say any of thousands, which are one label."""
 
 
-class Allowance:
-    """A token bucket: ``burst`` at once, ``rate`` a second."""
-
-    __slots__ = ("_at", "_burst", "_left", "_rate")
-
-    def __init__(self, rate: float, burst: float) -> None:
-        self._rate = rate
-        self._burst = self._left = burst
-        self._at = time.monotonic()
-
-    def wait_seconds(self) -> float:
-        """Take one; 0 where there was one, else how long until there is."""
-        now = time.monotonic()
-        self._left = min(self._burst, self._left + (now - self._at) * self._rate)
-        self._at = now
-        if self._left >= 1:
-            self._left -= 1
-            return 0.0
-        return (1 - self._left) / self._rate
-
-
-class Socket(WebSocketHandler):
+class Socket(Edge, WebSocketHandler):
     """One client's WebSocket."""
 
     connection: Connection
-
-    @property
-    def services(self) -> Services:
-        """The services of this process."""
-        services: Services = self.settings["services"]
-        return services
 
     # --- before the upgrade ---
 
@@ -62,6 +40,14 @@ class Socket(WebSocketHandler):
         if self.services.hub.draining:
             self.set_header("Retry-After", "1")
             raise HTTPError(503, "this server is going away")
+
+    async def get(self, *args: Any, **kwargs: Any) -> None:
+        """Tornado's handshake, which would take any key, and HTTP/1.0."""
+        if not KEY.fullmatch(self.request.headers.get("Sec-WebSocket-Key", "")):
+            raise HTTPError(400, "a WebSocket is opened here: Sec-WebSocket-Key")
+        if self.request.version != "HTTP/1.1":
+            raise HTTPError(400, "a WebSocket is opened by HTTP/1.1")
+        await super().get(*args, **kwargs)
 
     def check_origin(self, origin: str) -> bool:
         """Called by Tornado for foreign origins only: same-origin requests never come here."""
@@ -231,7 +217,8 @@ class Socket(WebSocketHandler):
             return
         if connection.close_code is None:
             connection.close_code = self.close_code or 1006
-        self.services.metrics.closed.labels(str(connection.close_code)).inc()
+        counted = str(connection.close_code) if connection.close_code in COUNTED_CODES else "other"
+        self.services.metrics.closed.labels(counted).inc()
         if connection.close_reason in REFUSALS:
             self.services.metrics.refused.labels(connection.close_reason).inc()
         if connection.close_reason == SLOW_READER:

@@ -1,6 +1,10 @@
 """Bytes to one client: straight to the kernel where nothing waits, and an exact account of what waits."""
 
 import asyncio
+import contextlib
+import fcntl
+import socket
+import sys
 
 from tornado.iostream import IOStream, StreamClosedError
 from tornado.websocket import WebSocketHandler
@@ -8,6 +12,12 @@ from tornado.websocket import WebSocketHandler
 from session.connection import Connection
 
 PING = b"\x89\x00"
+KERNEL_BYTES = 1_048_576
+"""Most unsent bytes that the kernel takes for one client: a burst that a reader who keeps up is sent at once.
+Its own limit is several megabytes (tcp_wmem), which a stuck reader would fill before anything waits here."""
+SIOCOUTQNSD = 0x894B
+"""Linux: how many bytes the kernel has not sent. What is sent and not acknowledged is no sign of a slow
+reader: on a long fast line that is a megabyte."""
 
 
 class SocketTransport:
@@ -21,6 +31,9 @@ class SocketTransport:
         self._send = stream.socket.send
         self._waiting = 0
         self.connection: Connection
+        # where the system has no such option, or the line was reset meanwhile
+        with contextlib.suppress(OSError, AttributeError):
+            stream.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, KERNEL_BYTES)
 
     @property
     def descriptor(self) -> int:
@@ -66,8 +79,17 @@ class SocketTransport:
             self.connection.drained()
 
     def backlog(self) -> int:
-        """Bytes that the kernel has not taken yet."""
-        return self._waiting
+        """Bytes that wait for the peer to read: 0 where the kernel has taken all, else with those there."""
+        return self._waiting and self._waiting + self._in_kernel()
+
+    def _in_kernel(self) -> int:
+        """Bytes that the kernel has taken and not sent; 0 where it cannot say."""
+        if self._stream.closed():
+            return 0
+        try:
+            return int.from_bytes(fcntl.ioctl(self._stream.socket, SIOCOUTQNSD, bytes(4)), sys.byteorder)
+        except OSError:
+            return 0
 
     def ping(self) -> None:
         """Send a WebSocket ping (RFC 6455 section 5.5.2), empty."""

@@ -34,7 +34,7 @@ class Transport(Protocol):
         """Send packed frames if nothing waits before them; False where something does."""
 
     def backlog(self) -> int:
-        """Bytes that wait for the peer to read."""
+        """Bytes that wait for the peer to read: 0 where the kernel has taken all, else with those there."""
 
     def ping(self) -> None:
         """Send a WebSocket ping."""
@@ -52,6 +52,7 @@ class Connection:
     __slots__ = (
         "_max_backlog",
         "_on_drained",
+        "_on_its_way",
         "_ping_interval",
         "_ping_timeout",
         "_transport",
@@ -91,6 +92,8 @@ class Connection:
         self._ping_interval = ping_interval
         self._ping_timeout = ping_timeout
         self._max_backlog = max_backlog
+        self._on_its_way = 0
+        """Size of what was sent when nothing waited, and has not all been taken."""
         self._on_drained: list[Callable[[], None]] = []
         self.identity: Identity | None = None
         self.socket_id = ""
@@ -147,6 +150,11 @@ class Connection:
         return self.close_code is None
 
     @property
+    def backlog(self) -> int:
+        """Bytes that wait for the peer to read."""
+        return self._transport.backlog()
+
+    @property
     def is_idle(self) -> bool:
         """Whether the peer has taken all that was sent."""
         return self._transport.backlog() == 0
@@ -159,8 +167,16 @@ class Connection:
         """Send packed frames; a peer that lets too much wait is closed as too slow."""
         if self.close_code is not None:
             return
-        self._transport.write(frames)
-        if self._transport.backlog() > self._max_backlog:
+        transport = self._transport
+        was_idle = not transport.backlog()
+        transport.write(frames)
+        waits = transport.backlog()
+        if not waits:
+            return
+        # what was begun when nothing waited may be larger than the limit, as the snapshot of a large house is
+        if was_idle:
+            self._on_its_way = len(frames)
+        if waits > self._max_backlog + self._on_its_way:
             self.close(Close.TRY_LATER, SLOW_READER)
 
     def deliver(self, frames: bytes) -> bool:
@@ -174,6 +190,7 @@ class Connection:
 
     def drained(self) -> None:
         """The edge tells that nothing waits any more, or that nothing will ever be sent again."""
+        self._on_its_way = 0
         calls, self._on_drained = self._on_drained, []
         for call in calls:
             call()

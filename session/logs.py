@@ -34,5 +34,7 @@ def set_up(log_format: str) -> None:
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(logging.INFO)
+    # Tornado says every malformed request at INFO, with the header that is wrong: a token may be in it
+    logging.getLogger("tornado.general").setLevel(logging.WARNING)
     # redis-py says every push reply at INFO
     logging.getLogger("push_response").setLevel(logging.WARNING)

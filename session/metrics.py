@@ -15,6 +15,12 @@ class Metrics:
         ProcessCollector(registry=r)
         GCCollector(registry=r)
         self.connections = Gauge("keepseat_connections", "Authenticated connections now", registry=r)
+        self.sockets = Gauge("keepseat_sockets", "Open WebSockets, signed in or not", registry=r)
+        self.lines = Gauge("keepseat_lines", "Open HTTP connections that are no WebSockets", registry=r)
+        self.buffered = Gauge(
+            "keepseat_buffered_bytes", "Bytes that wait for clients who read slowly", registry=r
+        )
+        self.tasks = Gauge("keepseat_tasks", "Tasks of the event loop", registry=r)
         self.opened = Counter(
             "keepseat_connections_opened", "Connections that were authenticated", registry=r
         )

@@ -21,6 +21,7 @@ class Close(IntEnum):
     """Close codes; which of them a client should reconnect after stands in the protocol, section 5."""
 
     NORMAL = 1000
+    PROTOCOL_ERROR = 1002
     UNSUPPORTED = 1003
     NOT_UTF8 = 1007
     POLICY = 1008

@@ -9,10 +9,24 @@ from pathlib import Path
 import pytest
 from prometheus_client import Metric
 
+from handlers.base import MAX_BODY_BYTES, MAX_EVENT_BODY_BYTES
+from handlers.framing import FRAME_BURST, FRAME_RATE
+from handlers.front import EXCHANGE_SECONDS, IDLE_SECONDS, MAX_HEAD_BYTES
+from handlers.socket import PATIENCE
+from handlers.transport import KERNEL_BYTES
 from session import keys
 from session.config import ALIASES, Config
+from session.manager import MOST_NAMES
 from session.metrics import Metrics
-from session.protocol import COMMAND_TYPES, Close, Code, Event
+from session.protocol import (
+    COMMAND_TYPES,
+    MAX_DATA_BYTES,
+    MAX_SEATS_NAMED,
+    MAX_SESSION_DATA_BYTES,
+    Close,
+    Code,
+    Event,
+)
 
 DOCS = Path(__file__).parents[2] / "docs"
 
@@ -38,6 +52,23 @@ KEYS_IN_DOCS: dict[str, list[str]] = {
     "bucket": [],
 }
 """How ``docs/redis.md`` writes what a name of ``session/keys.py`` stands for."""
+
+
+FIXED_LIMITS: dict[str, list[int]] = {
+    "frames that are no command by themselves": [FRAME_BURST, int(FRAME_RATE)],
+    "broken frames": [PATIENCE, 1],
+    "unsent bytes that the kernel takes for one connection": [KERNEL_BYTES],
+    "rooms named in `resume`": [200],
+    "lines that a user stands in": [MOST_NAMES],
+    "seats named in a command": [MAX_SEATS_NAMED],
+    "`data` of a message": [MAX_DATA_BYTES],
+    "`data` of a session": [MAX_SESSION_DATA_BYTES],
+    "head of a request": [MAX_HEAD_BYTES],
+    "time between requests on a kept connection": [int(IDLE_SECONDS)],
+    "time from the head of a request to its answer taken": [int(EXCHANGE_SECONDS)],
+    "body of a request": [MAX_BODY_BYTES, MAX_EVENT_BODY_BYTES],
+}
+"""What ``docs/protocol.md`` says of limits that no option sets."""
 
 
 def page(name: str) -> str:
@@ -98,6 +129,30 @@ def test_every_metric_is_documented() -> None:
 def test_the_protocol_is_documented(names: list[str]) -> None:
     """Every code and type that can be seen on the wire."""
     assert [] == missing(names, page("protocol"))
+
+
+def test_the_limits_are_those_of_the_code() -> None:
+    """The table names each option with its default, and only codes that there are; what is fixed is so."""
+    table = page("protocol").split("## 7. Limits")[1]
+    rows = [
+        [cell.strip() for cell in row.strip("|").split("|")] for row in re.findall(r"^\|.*\|$", table, re.M)
+    ]
+    defaults = {f"--{f.name.replace('_', '-')}": f.default for f in fields(Config)}
+    named = {option: row for row in rows for option in re.findall(r"`(--[a-z-]+)`", row[2])}
+    fixed = {row[0].split(":")[0].split(",")[0]: numbers(row[1]) for row in rows if row[2] == "–"}
+    derived = {"--max-connections", "--max-unauthenticated-per-address"}
+    code_of = [code for row in rows for code in re.findall(r"closed, `(\d+)`", row[3])]
+
+    assert {"--max-message-bytes", "--max-buffer-bytes", "--message-rate", "--max-rooms"} <= named.keys()
+    assert [] == [o for o in named if o not in defaults]
+    assert [] == [o for o in named.keys() - derived if int(defaults[o]) not in numbers(named[o][1])]
+    assert {int(code) for code in code_of} <= set(Close)
+    assert FIXED_LIMITS == {name: fixed[name] for name in FIXED_LIMITS}
+
+
+def numbers(text: str) -> list[int]:
+    """All numbers in a text."""
+    return [int(number) for number in re.findall(r"\d+", text)]
 
 
 def test_every_key_is_documented() -> None:
