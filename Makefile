@@ -2,10 +2,14 @@
 SHELL := /bin/bash
 PY := .venv/bin/python
 
-.PHONY: run test lint bench demo-crowd lock debian clean
+.PHONY: run cluster test lint bench demo-crowd lock debian clean
 
 run: .venv/.server  ## one process, embedded Valkey, demo page on http://127.0.0.1:8000
 	$(PY) server.py $(ARGS)
+
+cluster: .venv/.server  ## three servers behind a sticky balancer (HAProxy) on http://127.0.0.1:8000
+	@bash tests/support/debian.sh haproxy
+	$(PY) deploy/cluster.py $(ARGS)
 
 # most tests wait for a process or a lease: three at a time, the longest files (browser, chaos) first
 WORKERS = -n 3 --dist loadfile --no-loadscope-reorder
