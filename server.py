@@ -7,6 +7,7 @@ Without options: one process, demo mode, an embedded Valkey.
 
 import asyncio
 import contextlib
+import gc
 import logging
 import os
 import random
@@ -36,6 +37,12 @@ log = logging.getLogger("keepseat")
 GOODBYE_SECONDS = 2.0
 """What is left of the drain for close handshakes and for unmapping the last sockets."""
 RESTART_PAUSE_SECONDS = 1.0
+COLLECTOR = (50_000, 10, 5)
+"""The youngest objects are looked at after about 200 new connections, all after 10,000 that came and went."""
+BACKLOG = 4096
+"""Connections that the kernel keeps until they are accepted: thousands come within a second when a server
+dies, and who is dropped tries again a second later, the balancer's check too. Linux cuts it at its own limit,
+`somaxconn`."""
 
 
 def main() -> int:
@@ -66,10 +73,11 @@ def _bind(config: Config) -> list[list[socket.socket]]:
     """A list of listening sockets for each process; the kernel spreads connections over them."""
     many = config.processes > 1
     try:
-        first = bind_sockets(config.port, config.address, reuse_port=many)
+        first = bind_sockets(config.port, config.address, backlog=BACKLOG, reuse_port=many)
         port = first[0].getsockname()[1]
         return [first] + [
-            bind_sockets(port, config.address, reuse_port=True) for _ in range(config.processes - 1)
+            bind_sockets(port, config.address, backlog=BACKLOG, reuse_port=True)
+            for _ in range(config.processes - 1)
         ]
     except OSError as error:
         reason = error.strerror or error
@@ -126,7 +134,16 @@ def _run_processes(
 # --- one process ---
 
 
+def _tame_collector() -> None:
+    """Look for garbage in circles seldom: each look goes through all that thousands of connections are made
+    of, and keeps everyone waiting. What is there from the beginning is never looked at."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(*COLLECTOR)
+
+
 def _run(config: Config, sockets: list[socket.socket], url: str, secret: str, api_key: str) -> int:
+    _tame_collector()
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         return runner.run(_serve(config, sockets, url, secret, api_key))
 
