@@ -17,8 +17,8 @@ WORKERS = -n 3 --dist loadfile --no-loadscope-reorder
 test: .venv/.dev debian  ## everything
 	$(PY) -m pytest $(WORKERS) $(ARGS)
 
-bench: .venv/.dev  ## what users weigh in the store; what a long line and a large house cost: bench/README.md
-	@worst=0; for name in memory queue seats; do $(PY) -m bench.$$name || worst=1; done; exit $$worst
+bench: .venv/.dev  ## what users weigh in the store; what a long line, a large house and a storm cost: bench/README.md
+	@worst=0; for name in memory queue seats storm; do $(PY) -m bench.$$name || worst=1; done; exit $$worst
 
 demo-crowd: .venv/.dev  ## buyers for the demo that runs on http://127.0.0.1:8000
 	$(PY) -m bench.crowd $(ARGS)

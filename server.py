@@ -25,6 +25,7 @@ from tornado.netutil import bind_sockets
 
 from handlers import make_app
 from handlers.base import MAX_EVENT_BODY_BYTES
+from handlers.vestibule import Vestibule
 from session import embedded, logs
 from session.config import Config, ConfigError, parse
 from session.protocol import Close, Reconnect
@@ -154,8 +155,13 @@ async def _serve(config: Config, sockets: list[socket.socket], url: str, secret:
     hurry = asyncio.Event()
     _on_signals(stop, hurry)
     tasks = _start(services)
-    server = HTTPServer(
-        make_app(services), max_body_size=2 * MAX_EVENT_BODY_BYTES, max_buffer_size=3 * MAX_EVENT_BODY_BYTES
+    server = Vestibule(
+        make_app(services),
+        turnstile=services.entrance.turnstile,
+        metrics=services.metrics,
+        most=config.max_connections,
+        max_body_size=2 * MAX_EVENT_BODY_BYTES,
+        max_buffer_size=3 * MAX_EVENT_BODY_BYTES,
     )
     server.add_sockets(sockets)
     _say_hello(config, sockets, services)

@@ -6,7 +6,7 @@ import struct
 from typing import Any, Self, cast
 
 UPGRADE = (
-    b"GET /ws HTTP/1.1\r\nHost: 127.0.0.1\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+    b"GET /ws%s HTTP/1.1\r\nHost: 127.0.0.1\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
     b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
 )
 PING, CLOSE = 0x9, 0x8
@@ -25,8 +25,9 @@ class Refused(Exception):  # noqa: N818 - an outcome
 class RawClient(asyncio.Protocol):
     """One connection; made by `open`. Frames that nobody waits for are counted and forgotten."""
 
-    def __init__(self, hello: bytes) -> None:
+    def __init__(self, hello: bytes, query: bytes) -> None:
         self._hello = hello
+        self._query = query
         self._buffer = b""
         self._upgraded = False
         self._waits: tuple[bytes, asyncio.Future[Frame]] | None = None
@@ -37,10 +38,10 @@ class RawClient(asyncio.Protocol):
         self.messages = 0
 
     @classmethod
-    async def open(cls, port: int, first: Frame) -> Self:
+    async def open(cls, port: int, first: Frame, query: bytes = b"") -> Self:
         """Connect, and send the first frame as soon as the server speaks WebSocket."""
         loop = asyncio.get_running_loop()
-        _, client = await loop.create_connection(lambda: cls(framed(first)), "127.0.0.1", port)
+        _, client = await loop.create_connection(lambda: cls(framed(first), query), "127.0.0.1", port)
         return client
 
     def send(self, frame: Frame) -> None:
@@ -65,7 +66,7 @@ class RawClient(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
-        self._transport.write(UPGRADE)
+        self._transport.write(UPGRADE % self._query)
 
     def connection_lost(self, exc: Exception | None) -> None:
         if not self.lost.done():

@@ -9,11 +9,13 @@ instead: so many connect at a time, the next when one is done.
 
 import argparse
 import asyncio
+import http.client
 import multiprocessing
 import random
 import resource
 import sys
 import tempfile
+import threading
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable
@@ -30,7 +32,6 @@ from tests.support.api import Api
 from tests.support.servers import ServerProcess
 from tests.support.stores import StoreProcess, valkey_binary
 from tests.support.tokens import token
-from tests.support.waiting import wait_until
 
 ROOM, LINE = "event:123", "storm"
 MISSED = 5
@@ -74,7 +75,7 @@ class Visitor:
     async def come_back(self, port: int) -> None:
         """Be restored in all rooms, with what was missed promised."""
         first = {"type": "auth", "token": self.token, "resume": self._at}
-        client = await RawClient.open(port, first)
+        client = await RawClient.open(port, first, b"?returning=1")
         restored = await client.expect("session-restored")
         assert all(room["recovered"] for room in restored["rooms"]), restored["rooms"]
         assert not self._in_line or restored["queue"]["status"] == "waiting", restored["queue"]
@@ -85,10 +86,6 @@ class Visitor:
         client = await RawClient.open(port, {"type": "auth", "token": self.token})
         await client.expect("connected")
         self._client = client
-
-    def drop(self) -> None:
-        if self._client is not None:
-            self._client.drop()
 
 
 @dataclass
@@ -181,12 +178,47 @@ def clients(pipe: Pipe, crowd: Crowd) -> None:
 # --- the storm ---
 
 
-@dataclass
 class Load:
-    """What a server went through: its lag and its CPU time."""
+    """What a server goes through: its loop's lag, its CPU time, and how long a health check waits."""
 
-    lags: list[float] = field(default_factory=list)
-    cpu: float = 0.0
+    def __init__(self, server: ServerProcess) -> None:
+        self._server = server
+        # opened before the storm, as Prometheus keeps one; a health check comes anew each time
+        self._line = http.client.HTTPConnection("127.0.0.1", server.port, timeout=PATIENCE_SECONDS)
+        self._over = threading.Event()
+        self._threads = [threading.Thread(target=work, daemon=True) for work in (self._scrape, self._check)]
+        self._cpu = self._metric("process_cpu_seconds_total")
+        self.lags: list[float] = []
+        self.checks: list[float] = []
+
+    def watch(self) -> None:
+        for thread in self._threads:
+            thread.start()
+
+    def end(self) -> float:
+        """Stop watching; the CPU seconds that it took."""
+        self._over.set()
+        for thread in self._threads:
+            thread.join(PATIENCE_SECONDS)
+        return self._metric("process_cpu_seconds_total") - self._cpu
+
+    def _metric(self, name: str) -> float:
+        self._line.request("GET", "/metrics")
+        text = self._line.getresponse().read().decode()
+        return next(float(line.split()[1]) for line in text.splitlines() if line.startswith(f"{name} "))
+
+    def _scrape(self) -> None:
+        while not self._over.wait(LAG_SECONDS):
+            self.lags.append(self._metric("keepseat_loop_lag_seconds"))
+
+    def _check(self) -> None:
+        while not self._over.wait(LAG_SECONDS):
+            began = time.monotonic()
+            line = http.client.HTTPConnection("127.0.0.1", self._server.port, timeout=PATIENCE_SECONDS)
+            line.request("GET", "/readyz")
+            line.getresponse().read()
+            line.close()
+            self.checks.append(time.monotonic() - began)
 
 
 def storm(folder: Path, given: argparse.Namespace) -> bool:
@@ -216,7 +248,7 @@ def storm(folder: Path, given: argparse.Namespace) -> bool:
         here.recv()
         at_once = given.at_once
         here.send(("relay", b.port, at_once) if at_once else ("storm", b.port, given.spread))
-        return _judge(given, *_cut(a, b, here))
+        return _cut(a, b, here)
     finally:
         process.kill()
         a.kill()
@@ -224,39 +256,28 @@ def storm(folder: Path, given: argparse.Namespace) -> bool:
         store.stop()
 
 
-def _cut(a: ServerProcess, b: ServerProcess, here: Pipe) -> tuple[Outcome, Outcome, Load]:
-    """Kill a server; what its clients and the other server went through."""
-    before = b.metrics()
+def _cut(a: ServerProcess, b: ServerProcess, here: Pipe) -> bool:
+    """Kill a server; tell what its clients and the other server go through."""
+    load = Load(b)
+    load.watch()
     a.kill()
     for n in range(MISSED):
         asyncio.run(Api(b).publish(ROOM, {"n": n, "text": "x" * 100}))
-    load = Load()
-    end = time.monotonic() + PATIENCE_SECONDS
-    while not here.poll(LAG_SECONDS):
-        assert time.monotonic() < end, "somebody waits for ever"
-        load.lags.append(b.metrics()["keepseat_loop_lag_seconds"])
+    assert here.poll(PATIENCE_SECONDS), "somebody waits for ever"
     old, new = here.recv()
-    after = b.metrics()
-    load.cpu = after["process_cpu_seconds_total"] - before["process_cpu_seconds_total"]
-    wait_until(lambda: b.ready_status() == 200, "it is ready after the storm")
-    return old, new, load
-
-
-def _judge(given: argparse.Namespace, old: Outcome, new: Outcome, load: Load) -> bool:
-    count = len(old.seconds)
-    print(f"{count} came back after a cut; seconds from the cut until 50 %, 95 %, all: {_parts(old.seconds)}")
+    seconds = load.end()
+    print(f"{len(old.seconds)} came back after a cut; seconds until 50 %, 95 %, all: {_parts(old.seconds)}")
     print(f"  each waited, from its own first try: {_parts(old.waited)}")
     if new.waited:
         print(f"{len(new.waited)} newcomers at the same time waited: {_parts(new.waited)}")
-    print(f"refused and tried again: {dict(old.refusals)} of the old, {dict(new.refusals)} of the new")
-    lags = sorted(load.lags) or [0.0]
-    median, most = lags[len(lags) // 2], lags[-1]
-    print(f"the loop's lag, looked at {len(lags)} times: median {median:.3f} s, longest {most:.3f} s")
-    each = load.cpu / (count + len(new.waited))
+    print(f"refused, and tried again: {dict(old.refusals)} of the old, {dict(new.refusals)} of the new")
+    print(f"the loop's lag, of {len(load.lags)} looks: {_parts(load.lags)} s")
+    print(f"a health check waited, of {len(load.checks)}: {_parts(load.checks)} s")
+    each = seconds / (len(old.waited) + len(new.waited))
     print(f"the server's CPU time for each: {1e6 * each:.0f} us, so {1 / each:.0f} a second and core")
     last = max(old.seconds)
     print(f"all back: {last:.1f} s, {verdict(last, ALL_BACK_SECONDS)}")
-    return last <= ALL_BACK_SECONDS
+    return bool(last <= ALL_BACK_SECONDS)
 
 
 def _parts(values: list[float]) -> str:

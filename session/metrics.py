@@ -21,6 +21,11 @@ class Metrics:
         self.closed = Counter(
             "keepseat_connections_closed", "Connections closed, by close code", ["code"], registry=r
         )
+        self.waiting = Gauge(
+            "keepseat_waiting_for_turn",
+            "Connections that wait to be upgraded, or for their turn to sign in",
+            registry=r,
+        )
         self.refused = Counter("keepseat_refusals", "Connections refused, by reason", ["reason"], registry=r)
         self.reconnects = Counter(
             "keepseat_reconnects",
