@@ -1,5 +1,6 @@
 """`make cluster`: three servers and a balancer on one machine, for a person to kill."""
 
+import contextlib
 import os
 import re
 import signal
@@ -26,6 +27,7 @@ class ClusterProcess:
 
     def __init__(self, folder: Path) -> None:
         self.port = free_ports(4)
+        self._valkey = folder / "data" / "valkey.pid"
         self._log = folder / "cluster.log"
         self._command = [
             sys.executable, "deploy/cluster.py", f"--port={self.port}", f"--data-dir={folder / 'data'}",
@@ -67,10 +69,13 @@ class ClusterProcess:
         return self._process.wait(60)
 
     def clean_up(self) -> None:
-        """End what is left of it."""
+        """End what is left: a server that is ended while it begins leaves its Valkey to the next one."""
         if self._process is not None and self._process.poll() is None:
             self._process.terminate()
             self._process.wait(60)
+        if self._valkey.exists() and (left := self._valkey.read_text()):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(int(left.split()[0]), signal.SIGTERM)
 
 
 def free_ports(count: int) -> int:
