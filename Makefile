@@ -2,10 +2,14 @@
 SHELL := /bin/bash
 PY := .venv/bin/python
 
-.PHONY: run test lint bench demo-crowd lock debian clean
+.PHONY: run cluster test lint bench demo-crowd lock debian clean
 
 run: .venv/.server  ## one process, embedded Valkey, demo page on http://127.0.0.1:8000
 	$(PY) server.py $(ARGS)
+
+cluster: .venv/.server  ## three servers behind a sticky balancer (HAProxy) on http://127.0.0.1:8000
+	@bash tests/support/debian.sh haproxy
+	$(PY) deploy/cluster.py $(ARGS)
 
 # most tests wait for a process or a lease: three at a time, the longest files (browser, chaos) first
 WORKERS = -n 3 --dist loadfile --no-loadscope-reorder
@@ -13,8 +17,8 @@ WORKERS = -n 3 --dist loadfile --no-loadscope-reorder
 test: .venv/.dev debian  ## everything
 	$(PY) -m pytest $(WORKERS) $(ARGS)
 
-bench: .venv/.dev  ## what users weigh in the store; what a long line and a large house cost: bench/README.md
-	@worst=0; for name in memory queue seats; do $(PY) -m bench.$$name || worst=1; done; exit $$worst
+bench: .venv/.dev  ## what users weigh in the store; what a long line, a large house and a storm cost: bench/README.md
+	@worst=0; for name in memory queue seats storm; do $(PY) -m bench.$$name || worst=1; done; exit $$worst
 
 demo-crowd: .venv/.dev  ## buyers for the demo that runs on http://127.0.0.1:8000
 	$(PY) -m bench.crowd $(ARGS)

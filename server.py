@@ -6,6 +6,7 @@ Without options: one process, demo mode, an embedded Valkey.
 """
 
 import asyncio
+import gc
 import logging
 import os
 import signal
@@ -21,7 +22,8 @@ from tornado.netutil import bind_sockets
 from handlers import make_app
 from handlers.acceptor import Acceptor
 from handlers.bodies import MAX_DRAINED_BYTES
-from handlers.front import MAX_HEAD_BYTES, Front, limits
+from handlers.front import MAX_HEAD_BYTES, limits
+from handlers.vestibule import Vestibule
 from session import embedded, logs
 from session.config import Config, ConfigError, parse
 from session.descriptors import Descriptors, provide
@@ -33,6 +35,13 @@ from session.store import Unavailable, check_url
 from session.tokens import Verifier
 
 log = logging.getLogger("keepseat")
+
+COLLECTOR = (50_000, 10, 5)
+"""The youngest objects are looked at after about 200 new connections, all after 10,000 that came and went."""
+BACKLOG = 4096
+"""Connections that the kernel keeps until they are accepted: thousands come within a second when a server
+dies, and who is dropped tries again a second later, the balancer's check too. Linux cuts it at its own limit,
+`somaxconn`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,8 +57,17 @@ class Life:
 
     def run(self, sockets: list[socket.socket], parent: int | None) -> int:
         """Serve on these sockets until told to leave, by a signal or by the end of the parent."""
+        _tame_collector()
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             return runner.run(serve(self, sockets, parent))
+
+
+def _tame_collector() -> None:
+    """Look for garbage in circles seldom: each look goes through all that thousands of connections are made
+    of, and keeps everyone waiting. What is there from the beginning is never looked at."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(*COLLECTOR)
 
 
 def main() -> int:
@@ -98,10 +116,11 @@ def bind(config: Config) -> list[list[socket.socket]]:
     """
     many = config.processes > 1
     try:
-        first = bind_sockets(config.port, config.address, reuse_port=many)
+        first = bind_sockets(config.port, config.address, backlog=BACKLOG, reuse_port=many)
         port = first[0].getsockname()[1]
         return [first] + [
-            bind_sockets(port, config.address, reuse_port=True) for _ in range(config.processes - 1)
+            bind_sockets(port, config.address, backlog=BACKLOG, reuse_port=True)
+            for _ in range(config.processes - 1)
         ]
     except OSError as error:
         reason = error.strerror or error
@@ -118,10 +137,13 @@ async def serve(life: Life, sockets: list[socket.socket], parent: int | None) ->
     if parent is not None:
         _on_end_of_parent(parent, stop)
     tasks = _start(services, life.valkey)
-    server = Front(
+    server = Vestibule(
         make_app(services, life.descriptors),
         limits(config),
         services.metrics.lines,
+        turnstile=services.entrance.turnstile,
+        metrics=services.metrics,
+        most=config.max_connections,
         max_header_size=MAX_HEAD_BYTES,
         max_body_size=MAX_DRAINED_BYTES,
         max_buffer_size=2 * max(config.max_message_bytes, MAX_HEAD_BYTES),

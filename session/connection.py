@@ -126,11 +126,15 @@ class Connection:
         """The user that the token named; empty before."""
         return self.identity.user_id if self.identity else ""
 
+    def token_came(self) -> None:
+        """The peer has done its part; how long the rest takes is no fault of its own."""
+        self.auth_at = NEVER
+        self._plan()
+
     def sign_in(self, identity: Identity) -> None:
         """Take over the identity of a token, at connect or when it is renewed."""
         now, wall = time.monotonic(), time.time()
         self.identity = identity
-        self.auth_at = NEVER
         end = identity.expires_at if identity.expires_at > wall else identity.expires_at + LEEWAY_SECONDS
         self.expire_at = now + end - wall
         self.expiry_notice_at = self.expire_at - EXPIRY_NOTICE_SECONDS

@@ -53,6 +53,7 @@ from session.sale import Replaced
 from session.seats import NOTHING, Holding
 from session.store import Store, Unavailable
 from session.tokens import Identity, Verifier
+from session.turnstile import Turnstile, retry_after_ms
 from session.waiting_room import Place
 
 log = logging.getLogger(__name__)
@@ -79,6 +80,7 @@ class Entrance:
         self._janitor = janitor
         self._lobby = lobby
         self._boards = boards
+        self.turnstile = Turnstile(metrics)
 
     # --- the token ---
 
@@ -92,26 +94,46 @@ class Entrance:
     ) -> None:
         """Let a connection in, or refuse and close it. Raises nothing that a client can cause."""
         started = time.monotonic()
+        connection.token_came()
         try:
             identity = await self._verifier.verify(token)
             if not is_socket_of(identity.user_id, replaces):
                 replaces = ""
-            attached = await self._attach(connection, identity, replaces)
+            async with self.turnstile.turn(returning=resume is not None):
+                if connection.is_open and await self._let_in(
+                    connection, identity, resume, replaces, command_id
+                ):
+                    self._metrics.restore_seconds.observe(time.monotonic() - started)
         except Refused as refused:
             # the store is away, or no key set was ever loaded: that is no fault of the token's
             away = refused.code is Code.UNAVAILABLE
             (self.turn_away if away else self.refuse)(connection, refused, command_id)
-            return
+
+    async def _let_in(
+        self,
+        connection: Connection,
+        identity: Identity,
+        resume: Mapping[str, Since] | None,
+        replaces: str,
+        command_id: CommandId | UnsetType,
+    ) -> bool:
+        """Attach a connection and restore it; False where it has ended meanwhile.
+
+        Raises:
+            Refused: it was not attached.
+        """
+        attached = await self._attach(connection, identity, replaces)
         if attached is None:
-            return
+            return False
         try:
             await self._restore(connection, attached, resume, replaces, command_id)
         except Unavailable as error:
             self.turn_away(connection, error)
+            return False
         except Replaced:
             self.removed(connection, Gone(0))
-        else:
-            self._metrics.restore_seconds.observe(time.monotonic() - started)
+            return False
+        return True
 
     async def renew(self, connection: Connection, token: str, command_id: CommandId | UnsetType) -> None:
         """Take a new token on an open connection; another user's, or a bad one, closes it.
@@ -144,8 +166,9 @@ class Entrance:
     def turn_away(
         self, connection: Connection, error: Refused, command_id: CommandId | UnsetType = UNSET
     ) -> None:
-        """The store is away, or this server full: come back later."""
-        connection.send(error.event(command_id))
+        """The store is away, this server is full, or too many come at once: come back later."""
+        later = {**(error.details or {}), "retryAfterMs": retry_after_ms()}
+        connection.send(Refused(error.code, error.message, later).event(command_id))
         connection.close(Close.TRY_LATER, error.code.value)
 
     # --- attaching ---
@@ -323,7 +346,8 @@ class Entrance:
         rooms += [RestoredRoom(room=name, error=why) for name, why in refused.items()]
         self._metrics.restores.labels("refused").inc(len(refused))
         self._tell_restored(connection, attached.session, rooms, places, holdings)
-        connection.write(b"".join(first for _, first in entered))
+        if begins := b"".join(first for _, first in entered):
+            connection.write(begins)
 
     async def _admit(self, name: str, since: Position | None) -> Admission | str:
         """How a connection can come into a room, or why not.

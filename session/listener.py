@@ -305,6 +305,9 @@ class Listener:
             await asyncio.shield(room.opened)
             covered = since is None or room.log.covers(since)
             read = None if covered else await self._rooms.history(name, since)
+        if since is not None and isinstance(read, Page) and read.head.epoch == room.log.epoch:
+            # after a crash all come back from the same place: only the first ones need to read
+            room.log.reach_back(since.offset, [text_frame(frame) for _, frame in read.entries])
         if since is not None and room.follower is not None and isinstance(read, Page):
             await self._reach(room, since.offset)
         return Admission(room, since, read)

@@ -4,7 +4,7 @@ Pure. The cursor moves by one, by `append`, or jumps with `reset`, of which ever
 """
 
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from itertools import islice
 
 from session.recovery import Position, Verdict, is_part_of, judge
@@ -59,6 +59,16 @@ class Log:
         self._frames.append(frame)
         self._bytes += len(frame)
         self.hi += 1
+
+    def reach_back(self, at: int, frames: Sequence[bytes]) -> None:
+        """Take in what came before: the frames after offset ``at``, of this log's own epoch. Whoever else was
+        there is then served from here; nothing is done where they do not meet the ring, or do not fit."""
+        older = frames[: max(0, self.lo - at)]
+        size = sum(map(len, older))
+        fits = len(older) + len(self._frames) <= self._max_frames and self._bytes + size <= self._max_bytes
+        if older and fits and at + len(older) == self.lo:
+            self._frames = deque((*older, *self._frames))
+            self._bytes += size
 
     def trim(self, sent: int) -> None:
         """Let old frames fall out of the ring, but none above ``sent``: readers still wait for those."""

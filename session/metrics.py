@@ -32,6 +32,11 @@ class Metrics:
             "Connections closed, or left to wait, before a byte was read: no file descriptor",
             registry=r,
         )
+        self.waiting = Gauge(
+            "keepseat_waiting_for_turn",
+            "Connections that wait to be upgraded, or for their turn to sign in",
+            registry=r,
+        )
         self.refused = Counter("keepseat_refusals", "Connections refused, by reason", ["reason"], registry=r)
         self.reconnects = Counter(
             "keepseat_reconnects",

@@ -28,7 +28,7 @@ export class Line {
   /** @param {LineOptions} options */
   constructor(options) {
     this.#options = options;
-    const socket = new WebSocket(options.url);
+    const socket = new WebSocket(options.hello.resume ? returning(options.url) : options.url);
     this.#socket = socket;
     this.#timer = setTimeout(() => this.#end(BROKEN, 'connect_timeout'), options.connectTimeoutMs);
     socket.onopen = () => this.send(JSON.stringify(options.hello));
@@ -103,4 +103,14 @@ export class Line {
     this.drop();
     this.#options.onEnd(code, reason);
   }
+}
+
+/**
+ * The address of a client that comes back: where thousands come at once it is let in before newcomers.
+ *
+ * @param {string | URL} url
+ */
+function returning(url) {
+  const address = String(url);
+  return `${address}${address.includes('?') ? '&' : '?'}returning=1`;
 }

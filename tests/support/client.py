@@ -68,12 +68,13 @@ class Client:
         origin: str | None = None,
         max_queue: int | None = None,
         before: "Client | None" = None,
+        local: str | None = None,
         **claims: Any,
     ) -> Self:
         """Connect and sign in by ``query``, ``header`` or first ``frame`` (``none``: not at all).
 
-        ``before`` is the connection that this one resumes, with what it knew of seats. With ``wait`` it
-        returns when ``connected`` has come; without it, at once.
+        ``before`` is the connection that this one resumes, with what it knew of seats; ``local`` the address
+        that it comes from. With ``wait`` it returns when ``connected`` has come; without it, at once.
         """
         url = server if isinstance(server, str) else server.ws_url
         token = make_token(user, **claims) if token is None else token
@@ -91,6 +92,7 @@ class Client:
             f"{url}?{urlencode(query)}" if query else url,
             additional_headers=headers, origin=origin, max_size=None, max_queue=max_queue,  # type: ignore[arg-type]
             ping_interval=None, compression=None, close_timeout=1, proxy=None,
+            local_addr=None if local is None else (local, 0),
         )  # fmt: skip
         client = cls(socket)
         if before is not None:

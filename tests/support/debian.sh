@@ -1,12 +1,13 @@
 #!/usr/bin/env bash
-# What the tests need from Debian: a second store, a browser and a balancer. Installed where missing and
-# where we may; elsewhere it says what is missing, and the tests that need it are skipped by name.
+# What the tests need from Debian: a second store, a browser and a balancer; or what is named. Installed where
+# missing and where we may; elsewhere it says what is missing, and the tests that need it are skipped by name.
 set -euo pipefail
 
-# package=program
+# the packages are called like their programs
+[ $# -gt 0 ] || set -- redis-server chromium haproxy
 missing=()
-for need in redis-server=redis-server chromium=chromium haproxy=haproxy; do
-    command -v "${need#*=}" >/dev/null || [ -x "/usr/sbin/${need#*=}" ] || missing+=("${need%%=*}")
+for need in "$@"; do
+    command -v "$need" >/dev/null || [ -x "/usr/sbin/$need" ] || missing+=("$need")
 done
 [ ${#missing[@]} -gt 0 ] || exit 0
 
@@ -22,8 +23,8 @@ if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
     if apt-get update -qq && apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null; then
         exit 0
     fi
-    echo "tests: could not install ${missing[*]}" >&2
+    echo "could not install ${missing[*]}" >&2
 else
-    echo "tests: missing ${missing[*]}; as root: apt-get install --no-install-recommends ${missing[*]}" >&2
+    echo "missing ${missing[*]}; as root: apt-get install --no-install-recommends ${missing[*]}" >&2
 fi
 [ "${CI:-}" != true ] || exit 1

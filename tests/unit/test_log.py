@@ -54,6 +54,52 @@ def test_keeps_the_newest_frames() -> None:
     assert (11, 13) == (by_bytes.lo, by_bytes.hi)
 
 
+def test_reaches_back() -> None:
+    """What came before is taken in where it meets the ring, and once; readers there are then covered."""
+    log = made(b"k", b"l")
+
+    before = log.covers(Position("A", 7))
+    log.reach_back(7, [b"h", b"i", b"j", b"k"])
+    log.reach_back(7, [b"h", b"i", b"j", b"k"])
+
+    assert not before
+    assert log.covers(Position("A", 7))
+    assert not log.covers(Position("A", 6))
+    assert (b"hijkl", 12) == log.after(7, 1000)
+    assert (7, 12) == (log.lo, log.hi)
+
+
+def test_an_empty_ring_reaches_back() -> None:
+    """As on a server that has just opened the room."""
+    log = made()
+
+    log.reach_back(8, [b"i", b"j"])
+
+    assert (b"ij", 10) == log.after(8, 1000)
+    assert Verdict.DELIVER is log.offer("A", 11, b"k")
+    assert (b"ijk", 11) == log.after(8, 1000)
+
+
+@pytest.mark.parametrize(
+    ("at", "frames", "limits"),
+    [
+        (6, [b"g", b"h"], {}),
+        (7, [b"h", b"i", b"j"], {"most": 4}),
+        (7, [b"h", b"i", b"j"], {"most_bytes": 4}),
+        (11, [b"l"], {}),
+    ],
+    ids=["a gap", "too many", "too large", "nothing new"],
+)
+def test_does_not_reach_back(at: int, frames: list[bytes], limits: dict[str, int]) -> None:
+    """Over a gap, or beyond what a ring may hold."""
+    log = made(b"k", b"l", **limits)
+
+    log.reach_back(at, frames)
+
+    assert (10, 12) == (log.lo, log.hi)
+    assert (b"kl", 12) == log.after(10, 1000)
+
+
 def test_a_frame_larger_than_the_ring_is_not_kept() -> None:
     """It is counted all the same: readers read it from the store."""
     log = made(b"a", b"b" * 20, most_bytes=10)

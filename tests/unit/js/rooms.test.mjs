@@ -55,6 +55,7 @@ test('after a drop the next line resumes where the last one ended, and replaces 
   const next = FakeWebSocket.last;
   next.open();
 
+  assert.equal(next.url, 'ws://test/ws?returning=1');
   assert.deepEqual(next.sent[0], {
     type: 'auth',
     token: 'token-1',
