@@ -148,7 +148,7 @@ export class Seats extends EventTarget {
   /**
    * @param {string} type
    * @param {Record<string, any>} [fields]
-   * @param {import('./client.js').CommandOptions} [options]
+   * @param {import('./commands.js').CommandOptions} [options]
    */
   #command(type, fields, options) {
     return this.#client.command(type, { eventId: this.eventId, ...fields }, options);
