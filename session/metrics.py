@@ -21,6 +21,9 @@ class Metrics:
         self.closed = Counter(
             "keepseat_connections_closed", "Connections closed, by close code", ["code"], registry=r
         )
+        self.ping_seconds = Histogram(
+            "keepseat_ping_seconds", "Round trip of a ping to a client", buckets=SECONDS, registry=r
+        )
         self.refused = Counter("keepseat_refusals", "Connections refused, by reason", ["reason"], registry=r)
         self.reconnects = Counter(
             "keepseat_reconnects",
