@@ -60,7 +60,8 @@ export class Quality {
   #judge(figures) {
     if (this.#isDown) return 'poor';
     if (!this.#trips.length) return null;
-    const met = LEVELS.find(([, most]) => Object.entries(most).every(([name, limit]) => figures[name] <= limit));
-    return met ? met[0] : 'poor';
+    const isMet = (/** @type {Record<string, number>} */ most) =>
+      Object.entries(most).every(([name, limit]) => figures[name] <= limit);
+    return LEVELS.find(([, most]) => isMet(most))?.[0] ?? 'poor';
   }
 }

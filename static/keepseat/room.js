@@ -124,6 +124,8 @@ export class Room extends EventTarget {
    */
   #about(verb, fields) {
     const [, kind, eventId] = this.name.match(/^(event|queue|seats):(.*)$/) ?? [];
-    return kind ? [`${verb}-${kind}`, { eventId, ...fields }] : [`${verb}-room`, { room: this.name, ...fields }];
+    return kind
+      ? [`${verb}-${kind}`, { eventId, ...fields }]
+      : [`${verb}-room`, { room: this.name, ...fields }];
   }
 }
