@@ -293,7 +293,8 @@ export class Client extends EventTarget {
       frame.type === 'room-reset' ? frame.room.split(':') : [frame.type.split('-')[0], frame.eventId];
     if (kind === 'queue') this.queue(eventId).receive(frame);
     else if (kind === 'seats') this.seats(eventId).receive(frame);
-    this.#roomObjects.get(frame.room ?? `event:${eventId}`)?.receive(frame);
+    const room = frame.room ?? `${kind === 'room' ? 'event' : kind}:${eventId}`; // room-info is of an event
+    this.#roomObjects.get(room)?.receive(frame);
   }
 
   /** @param {Connected} connected */

@@ -33,9 +33,8 @@ export class Quality {
     // neither a server that restarts nor a page that lets go of its line says anything of the network
     if (previous === 'connected' && code && code !== 1012 && reason !== 'page_hidden') {
       this.#breaks = [...this.#breaks, { at: Date.now(), missed: reason === 'silent' }].slice(-MOST_BREAKS);
-      this.#isDown = true;
     }
-    if (state === 'connected') this.#isDown = false;
+    this.#isDown = state !== 'connected';
   }
 
   /** @returns {QualityFigures} */

@@ -82,6 +82,15 @@ for (const [level, times, more] of BREAKS) {
   });
 }
 
+test('without a line the connection is poor, whoever ended it', () => {
+  const quality = measured(50);
+  quality.follow(broken({ code: 1012 }));
+  assert.equal(quality.figures.level, 'poor');
+  quality.follow(mended);
+
+  assert.equal(quality.figures.level, 'good');
+});
+
 test('an hour later a break is forgotten', async () => {
   const quality = measured(50);
   for (let i = 0; i < 6; i++) quality.follow(broken());

@@ -135,6 +135,17 @@ test('the position moves with what was seen; the count with what was said', asyn
   assert.equal(client.room('event:9').position, null);
 });
 
+test("what is told of a line is no news of the event's room", async () => {
+  const { client, socket } = await joined(55);
+  const told = [];
+  for (const name of ['event:1', 'queue:1']) {
+    client.room(name).addEventListener('queue-updated', () => told.push(name));
+  }
+  socket.receive({ type: 'queue-updated', eventId: '1', position: 3, total: 9, etaSeconds: null });
+
+  assert.deepEqual(told, ['queue:1']);
+});
+
 test('each kind of room is joined by its own command', async () => {
   const { client } = await start();
   const socket = accept();
