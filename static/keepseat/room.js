@@ -13,7 +13,7 @@ import { CommandError } from './commands.js';
 
 /** @import { Client, JoinOptions, PublishOptions } from './client.js' */
 /** @import { CommandOptions } from './commands.js' */
-/** @import { Frame, Message, RoomReset } from './types.js' */
+/** @import { Frame } from './types.js' */
 
 const MOST_UNREAD = 1_000;
 
@@ -68,7 +68,7 @@ export class Room extends EventTarget {
    * a `room-reset`. Ends when the room is left or the client closed.
    *
    * @param {{ signal?: AbortSignal }} [options] ends it too
-   * @returns {AsyncGenerator<Message | RoomReset, void>} throws `slow_reader` after 1,000 that were not read
+   * @returns {AsyncGenerator<Frame, void>} throws `slow_reader` after 1,000 that were not read
    */
   messages({ signal } = {}) {
     /** @type {any[]} */
