@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 import pytest
 from playwright.sync_api import Browser, Page, Route, expect
 
-from tests.browser.conftest import EVENT, BackEnd, Visitor
+from tests.browser.conftest import EVENT, BackEnd, Visit, Visitor
 from tests.support.proxy import Proxy
 from tests.support.servers import ServerProcess
 from tests.support.tokens import token
@@ -179,3 +179,26 @@ def test_a_recipe(framework: str, bare: Bare, server: ServerProcess, line: BackE
 
         mina.page.evaluate("unmount()")
         server.wait_metric("keepseat_connections", 0)
+
+
+def test_two_tabs_refresh_once(visit: Visit, server: ServerProcess) -> None:
+    """Both are told that the token has expired; one fetches another, and the other one takes that."""
+    mina = visit()
+    mina.sign_in()
+    mina.enter()
+    twin = visit(beside=mina, path="/#/events/boats")
+    twin.wait_until_in()
+
+    def refresh_when_both_know(route: Route) -> None:
+        server.wait_metric('keepseat_refusals_total{reason="token_expired"}', 2, timeout=30)
+        route.continue_()
+
+    mina.context.route("**/auth/refresh", refresh_when_both_know)
+    twin.page.evaluate("addEventListener('storage', () => location.reload())")
+    mina.token = token("mina", lifetime=-60)
+    mina.page.reload()
+
+    for visitor in (mina, twin):
+        expect(visitor.banner).to_have_attribute("state", "connected", timeout=30_000)
+        visitor.wait_until_in()
+    assert 1 == (mina.paths + twin.paths).count("/auth/refresh")
