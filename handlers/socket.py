@@ -208,7 +208,9 @@ class Socket(Edge, WebSocketHandler):
 
     def on_pong(self, data: bytes) -> None:
         """The peer is there."""
-        self.connection.ponged()
+        seconds = self.connection.ponged()
+        if seconds is not None:
+            self.services.metrics.ping_seconds.observe(seconds)
 
     def on_close(self) -> None:
         """The socket has closed, by whomever."""

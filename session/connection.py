@@ -69,6 +69,7 @@ class Connection:
         "free_rooms",
         "identity",
         "ping_at",
+        "pinged_at",
         "pong_at",
         "queue_event_id",
         "renew_at",
@@ -117,6 +118,8 @@ class Connection:
         # a random first ping keeps a mass reconnect from becoming a wave of pings
         self.ping_at = now + ping_interval * random.uniform(0.5, 1)
         self.pong_at = self.expire_at = self.expiry_notice_at = NEVER
+        self.pinged_at = now
+        """When the ping was sent that is to be answered by ``pong_at``."""
         self._plan()
 
     # --- who ---
@@ -228,13 +231,19 @@ class Connection:
         """A command has run; now the next frame is read, which may be a pong that is late for no fault."""
         self.busy = False
         if self.pong_at != NEVER:
+            self.pinged_at = NEVER
             self.pong_at = max(self.pong_at, time.monotonic() + self._ping_timeout)
             self._plan()
 
-    def ponged(self) -> None:
-        """The peer answered a ping."""
+    def ponged(self) -> float | None:
+        """The peer answered a ping: after how many seconds.
+
+        None where nobody had asked, and where a command ran meanwhile, so that the answer was read late.
+        """
+        is_measured = NEVER not in {self.pong_at, self.pinged_at}
         self.pong_at = NEVER
         self._plan()
+        return time.monotonic() - self.pinged_at if is_measured else None
 
     def _plan(self) -> None:
         self.due = min(self.auth_at, self.ping_at, self.pong_at, self.expire_at, self.expiry_notice_at)
@@ -260,6 +269,8 @@ class Connection:
             self.send(TokenExpiring(expires_at=self.identity.expires_at * 1000))
         if now >= self.ping_at and self.close_code is None:
             self.ping_at = now + self._ping_interval
-            self.pong_at = min(self.pong_at, now + self._ping_timeout)
+            if self.pong_at == NEVER:
+                self.pong_at = now + self._ping_timeout
+                self.pinged_at = now
             self._transport.ping()
         self._plan()

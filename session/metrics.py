@@ -37,6 +37,9 @@ class Metrics:
             "Connections that wait to be upgraded, or for their turn to sign in",
             registry=r,
         )
+        self.ping_seconds = Histogram(
+            "keepseat_ping_seconds", "Round trip of a ping to a client", buckets=SECONDS, registry=r
+        )
         self.refused = Counter("keepseat_refusals", "Connections refused, by reason", ["reason"], registry=r)
         self.reconnects = Counter(
             "keepseat_reconnects",

@@ -6,25 +6,30 @@
  *     await client.joinEvent('123');
  *
  * Every frame of the server that is no answer is dispatched as a `CustomEvent` of its `type`, the frame as its
- * `detail`; the messages of a room come each once and in order. Beside them there is `state`, and `room-reset`
- * comes also where a position was too old to resume from. `queue()` and `seats()` keep what the frames say of an
- * event's waiting room and seats; they know of a frame after those who listen here.
+ * `detail`; the messages of a room come each once and in order. Beside them there are `state` and `quality`, and
+ * `room-reset` comes also where a position was too old to resume from. `room()`, `queue()` and `seats()` keep what
+ * the frames say of a room, and of an event's waiting room and seats; they know of a frame after those who listen
+ * here.
  */
 
 import { backoffDelay } from './backoff.js';
 import { CommandError, Commands } from './commands.js';
 import { Connection } from './connection.js';
 import { watchPage } from './page-life.js';
+import { Quality } from './quality.js';
 import { Queue } from './queue.js';
+import { Room } from './room.js';
 import { Rooms } from './rooms.js';
 import { Seats } from './seats.js';
 import { ServerClock } from './server-clock.js';
 
 /** @import { Connected, EventJoined, Events, Frame, Options, Position, RoomJoined, SessionRestored } from './types.js' */
-/** @typedef {{ since?: Position, timeoutMs?: number }} JoinOptions `timeoutMs: Infinity` waits as long as it takes */
-/** @typedef {{ timeoutMs?: number, isRepeatable?: boolean }} CommandOptions
- * not `isRepeatable`: reject with `interrupted` rather than send it again on the next line */
+/** @import { CommandOptions } from './commands.js' */
+/** @typedef {CommandOptions & { since?: Position }} JoinOptions `since` a position known from elsewhere */
+/** @typedef {CommandOptions & { key?: string }} PublishOptions one `key` is published once: give your own to try
+ * again after an error that left the outcome open */
 
+const ENDED = 'this client has ended';
 const DEFAULTS = {
   storageKey: 'keepseat',
   commandTimeoutMs: 10_000,
@@ -47,6 +52,9 @@ export class Client extends EventTarget {
   #commands = new Commands();
   #page = new AbortController();
   #clock = new ServerClock();
+  #quality = new Quality();
+  /** By name. @type {Map<string, Room>} */
+  #roomObjects = new Map();
   /** By event. @type {Map<string, Queue>} */
   #queues = new Map();
   /** By event. @type {Map<string, Seats>} */
@@ -69,6 +77,7 @@ export class Client extends EventTarget {
     this.#rooms = new Rooms(
       options.storage === undefined ? tabStorage() : options.storage,
       settings.storageKey,
+      (name) => this.#roomObjects.get(name)?.receive({ type: 'left', room: name }),
     );
     const connection = new Connection(settings, {
       // the socket before is known from memory only: a browser copies the storage into a duplicated tab
@@ -77,12 +86,7 @@ export class Client extends EventTarget {
       onState: (change) => this.#change(change),
     });
     this.#connection = connection;
-    const page = {
-      hurry: (/** @type {boolean} */ afresh) => connection.hurry(afresh),
-      abandon: (/** @type {string} */ reason) => connection.abandon(reason),
-      save: () => this.#rooms.save(),
-    };
-    watchPage(page, this.#page.signal);
+    watchPage(connection, () => this.#rooms.save(), this.#page.signal);
     connection.open();
   }
 
@@ -103,9 +107,24 @@ export class Client extends EventTarget {
     return this.#rooms.names;
   }
 
+  /** Everything up to there has been seen. @param {string} room */
+  positionIn(room) {
+    return this.#rooms.positionIn(room);
+  }
+
+  /** How good the connection is; `quality` events tell of each change. */
+  get quality() {
+    return this.#quality.figures;
+  }
+
   /** The server's clock, by which holds and admissions end. @returns {number} Unix milliseconds */
   serverNow() {
     return this.#clock.now();
+  }
+
+  /** A room; always the same object. @param {string} name such as `event:123` or `chat:lobby` */
+  room(name) {
+    return entry(this.#roomObjects, name, () => new Room(this, name, this.#page.signal));
   }
 
   /** The user's place in an event's waiting room; always the same object. @param {string | number} eventId */
@@ -155,13 +174,16 @@ export class Client extends EventTarget {
    * @param {JoinOptions} [options]
    * @returns {Promise<EventJoined>}
    */
-  joinEvent(eventId, { since, timeoutMs } = {}) {
-    return this.command('join-event', { eventId, since }, { timeoutMs });
+  joinEvent(eventId, options) {
+    return this.room(`event:${eventId}`).join(options);
   }
 
-  /** @param {string | number} eventId */
-  leaveEvent(eventId) {
-    return this.command('leave-event', { eventId });
+  /**
+   * @param {string | number} eventId
+   * @param {CommandOptions} [options]
+   */
+  leaveEvent(eventId, options) {
+    return this.room(`event:${eventId}`).leave(options);
   }
 
   /**
@@ -169,34 +191,37 @@ export class Client extends EventTarget {
    * @param {JoinOptions} [options]
    * @returns {Promise<RoomJoined>}
    */
-  joinRoom(room, { since, timeoutMs } = {}) {
-    return this.command('join-room', { room, since }, { timeoutMs });
+  joinRoom(room, options) {
+    return this.room(room).join(options);
   }
 
-  /** @param {string} room */
-  leaveRoom(room) {
-    return this.command('leave-room', { room });
+  /**
+   * @param {string} room
+   * @param {CommandOptions} [options]
+   */
+  leaveRoom(room, options) {
+    return this.room(room).leave(options);
   }
 
   /**
    * @param {string} room
    * @param {any} data
-   * @param {{ key?: string, timeoutMs?: number }} [options] one `key` is published once: give your own to try
-   *   again after an error that left the outcome open
+   * @param {PublishOptions} [options]
    * @returns {Promise<Position & { room: string }>}
    */
-  publish(room, data, { key = newKey(), timeoutMs } = {}) {
-    return this.command('publish', { room, data, key }, { timeoutMs });
+  publish(room, data, { key = newKey(), ...options } = {}) {
+    return this.command('publish', { room, data, key }, options);
   }
 
   /**
    * Merge into the session's own data; null removes a key.
    *
    * @param {Record<string, any>} data
+   * @param {CommandOptions} [options]
    * @returns {Promise<{ data: Record<string, any> }>}
    */
-  updateSession(data) {
-    return this.command('update-session', { data });
+  updateSession(data, options) {
+    return this.command('update-session', { data }, options);
   }
 
   /**
@@ -207,17 +232,16 @@ export class Client extends EventTarget {
    * @param {CommandOptions} [options]
    * @returns {Promise<any>} the answer; rejects with a `CommandError`
    */
-  command(type, fields = {}, { timeoutMs = this.#commandTimeoutMs, isRepeatable = true } = {}) {
-    if (this.#page.signal.aborted)
-      return Promise.reject(new CommandError('closed', 'this client was closed'));
-    return this.#commands.add({ type, ...fields }, { timeoutMs, isRepeatable }, (text) => this.#send(text));
+  command(type, fields = {}, { timeoutMs = this.#commandTimeoutMs, ...options } = {}) {
+    if (this.#page.signal.aborted) return Promise.reject(new CommandError('closed', ENDED));
+    return this.#commands.add({ type, ...fields }, { timeoutMs, ...options }, this.#send);
   }
 
   /** @param {string} text */
-  #send(text) {
+  #send = (text) => {
     if (this.isConnected) this.#connection.send(text);
     return this.isConnected;
-  }
+  };
 
   /** @param {Frame} frame */
   #receive(frame) {
@@ -248,7 +272,9 @@ export class Client extends EventTarget {
         break;
       case 'pong':
         this.#clock.refine(frame);
+        this.#quality.measure(Date.now() - frame.t);
         this.#tell(frame.type, frame);
+        this.#tell('quality', this.quality);
         break;
       default:
         if (frame.room === undefined || frame.offset === undefined || this.#isNext(frame)) this.#pass(frame);
@@ -267,6 +293,8 @@ export class Client extends EventTarget {
       frame.type === 'room-reset' ? frame.room.split(':') : [frame.type.split('-')[0], frame.eventId];
     if (kind === 'queue') this.queue(eventId).receive(frame);
     else if (kind === 'seats') this.seats(eventId).receive(frame);
+    const room = frame.room ?? `${kind === 'room' ? 'event' : kind}:${eventId}`; // room-info is of an event
+    this.#roomObjects.get(room)?.receive(frame);
   }
 
   /** @param {Connected} connected */
@@ -280,7 +308,7 @@ export class Client extends EventTarget {
       return;
     }
     // before anybody hears of it: what a listener commands is sent at once, and must not be sent again here
-    this.#commands.resend((text) => this.#send(text));
+    this.#commands.resend(this.#send);
     this.#tell('connected', connected);
   }
 
@@ -289,7 +317,10 @@ export class Client extends EventTarget {
     this.restoredSession = restored;
     const resets = this.#rooms.restore(restored);
     this.#tell('session-restored', restored);
-    for (const reset of resets) this.#tell('room-reset', reset);
+    for (const reset of resets) {
+      this.#tell('room-reset', reset);
+      this.#roomObjects.get(reset.room)?.receive({ ...reset, type: 'room-reset' });
+    }
     if (restored.queue) this.queue(restored.queue.eventId);
     if (restored.seats) this.seats(restored.seats.eventId);
     for (const kept of [...this.#queues.values(), ...this.#seats.values()]) kept.restore(restored);
@@ -317,14 +348,17 @@ export class Client extends EventTarget {
   /** @param {import('./types.js').StateChange} change */
   #change(change) {
     if (change.state === 'signed-out') this.#end('signed_out');
+    if (change.previous === 'connected') this.#commands.interrupt();
+    this.#quality.follow(change);
     this.#tell('state', change);
+    this.#tell('quality', this.quality);
   }
 
   /** @param {string} code */
   #end(code) {
     this.#page.abort();
     this.#rooms.save();
-    this.#commands.rejectAll(code, 'the connection has ended');
+    this.#commands.rejectAll(code, ENDED);
   }
 
   /**
@@ -360,7 +394,5 @@ function tabStorage() {
 
 /** `crypto.randomUUID` is absent on pages that came over plain HTTP from another machine. */
 function newKey() {
-  return Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) =>
-    byte.toString(16).padStart(2, '0'),
-  ).join('');
+  return crypto.getRandomValues(new Uint32Array(4)).join('-');
 }

@@ -6,6 +6,7 @@
 const MAX_WAITING = 30;
 /** The server closes a line for a larger frame (1009), so such a frame must not leave. */
 const MAX_FRAME_BYTES = 65_536;
+const BROKE = 'the line broke before the answer came';
 
 /** A command that did not succeed. `code` is the server's code word, or one of this client's. */
 export class CommandError extends Error {
@@ -23,7 +24,16 @@ export class CommandError extends Error {
   }
 }
 
-/** @typedef {{ text: string, isSent: boolean, isRepeated: boolean, isRepeatable: boolean, resolve: (answer: any) => void, reject: (error: CommandError) => void,
+/**
+ * @typedef {object} CommandOptions
+ * @property {number} [timeoutMs] `Infinity`: as long as it takes
+ * @property {'wait' | 'fail'} [whenAway] while there is no line `wait` for the next one, or reject at once: with
+ *   `not_connected`, or with `interrupted` where it was sent and the line broke before the answer
+ * @property {boolean} [isRepeatable] not so: reject with `interrupted` rather than send it again on the next line
+ */
+
+/** @typedef {{ text: string, isSent: boolean, isRepeated: boolean, isRepeatable: boolean, isPatient: boolean,
+ *   resolve: (answer: any) => void, reject: (error: CommandError) => void,
  *   timer?: ReturnType<typeof setTimeout> }} Waiting */
 
 export class Commands {
@@ -33,11 +43,11 @@ export class Commands {
 
   /**
    * @param {Frame} command
-   * @param {{ timeoutMs: number, isRepeatable?: boolean }} options `Infinity`: as long as it takes
+   * @param {CommandOptions} options
    * @param {(text: string) => boolean} send false where there is no line
    * @returns {Promise<any>}
    */
-  add(command, { timeoutMs, isRepeatable = true }, send) {
+  add(command, { timeoutMs = Infinity, whenAway = 'wait', isRepeatable = true }, send) {
     const id = ++this.#lastId;
     const text = JSON.stringify({ ...command, id });
     if (new TextEncoder().encode(text).length > MAX_FRAME_BYTES) {
@@ -48,11 +58,25 @@ export class Commands {
     }
     return new Promise((resolve, reject) => {
       /** @type {Waiting} */
-      const waiting = { text, isSent: false, isRepeated: false, isRepeatable, resolve, reject };
-      if (timeoutMs !== Infinity) waiting.timer = setTimeout(() => this.#expire(id), timeoutMs);
+      const waiting = {
+        text,
+        isSent: false,
+        isRepeated: false,
+        isRepeatable,
+        isPatient: whenAway === 'wait',
+        resolve,
+        reject,
+      };
+      if (timeoutMs !== Infinity) waiting.timer = setTimeout(() => this.#fail(id, 'timeout', 'no answer came in time'), timeoutMs);
       this.#waiting.set(id, waiting);
       waiting.isSent = send(text);
+      if (!waiting.isSent && !waiting.isPatient) this.#fail(id, 'not_connected', 'there is no line');
     });
+  }
+
+  /** The line is gone: who did not want to wait for the next one learns it now. */
+  interrupt() {
+    for (const [id, { isPatient }] of this.#waiting) if (!isPatient) this.#fail(id, 'interrupted', BROKE);
   }
 
   /**
@@ -64,7 +88,7 @@ export class Commands {
   resend(send) {
     for (const [id, waiting] of this.#waiting) {
       if (waiting.isSent && !waiting.isRepeatable) {
-        this.#take(id)?.reject(new CommandError('interrupted', 'the line broke before the answer came'));
+        this.#fail(id, 'interrupted', BROKE);
       } else {
         waiting.isRepeated = true;
         waiting.isSent = send(waiting.text);
@@ -91,9 +115,13 @@ export class Commands {
     for (const id of [...this.#waiting.keys()]) this.#take(id)?.reject(new CommandError(code, message));
   }
 
-  /** @param {number} id */
-  #expire(id) {
-    this.#take(id)?.reject(new CommandError('timeout', 'no answer came in time', { retryable: true }));
+  /**
+   * @param {number} id
+   * @param {string} code
+   * @param {string} message
+   */
+  #fail(id, code, message) {
+    this.#take(id)?.reject(new CommandError(code, message, { retryable: code !== 'interrupted' }));
   }
 
   /** @param {number} id */

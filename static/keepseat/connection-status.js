@@ -8,7 +8,8 @@
  * | `connecting-text`, `reconnecting-text`, `disconnected-text`, `retry-text` | what to say |
  * | `delay` | milliseconds before a yellow state is shown, so that a blip is not announced (default 1000) |
  *
- * Event: `retry`, when the button in the red banner is pressed. Colours: the custom properties in the style below.
+ * Event: `retry`, when the button in the red banner is pressed; it bubbles. Colours: the custom properties in the
+ * style below; parts: `waiting`, `gone`, `retry`.
  */
 
 import { STYLE } from './connection-status-style.js';
@@ -22,10 +23,16 @@ const SHOWN = {
 };
 
 export class ConnectionStatus extends HTMLElement {
-  static observedAttributes = ['state'];
+  static observedAttributes = [
+    'state',
+    'retry-text',
+    ...Object.values(SHOWN).map(({ attribute }) => attribute),
+  ];
 
   /** @type {ReturnType<typeof setTimeout> | undefined} */
   #timer;
+  /** What is seen now. @type {typeof SHOWN[string] | undefined} */
+  #shown;
   #waiting = region('status', 'waiting');
   #gone = region('alert', 'gone');
 
@@ -37,10 +44,22 @@ export class ConnectionStatus extends HTMLElement {
     root.append(this.#waiting, this.#gone);
   }
 
-  attributeChangedCallback() {
+  /**
+   * @param {string} name
+   * @param {string | null} before
+   * @param {string | null} now
+   */
+  attributeChangedCallback(name, before, now) {
+    // what is put into a region is announced: not again for nothing
+    if (before === now) return;
+    if (name === 'state') this.#follow();
+    else if (this.#shown) this.#show(this.#shown);
+  }
+
+  #follow() {
     const shown = SHOWN[this.getAttribute('state') ?? ''];
     clearTimeout(this.#timer);
-    if (shown?.kind !== 'waiting' || this.#waiting.hasChildNodes()) {
+    if (shown?.kind !== 'waiting' || this.#shown?.kind === 'waiting') {
       this.#show(shown);
     } else {
       // what is red stays red until this is shown instead, or the connection is back
@@ -57,6 +76,7 @@ export class ConnectionStatus extends HTMLElement {
 
   /** @param {typeof SHOWN[string] | undefined} shown */
   #show(shown) {
+    this.#shown = shown;
     const text = shown && (this.getAttribute(shown.attribute) ?? shown.text);
     this.#waiting.replaceChildren(...(shown?.kind === 'waiting' ? [sign('spinner'), line(text)] : []));
     this.#gone.replaceChildren(
@@ -67,6 +87,7 @@ export class ConnectionStatus extends HTMLElement {
   #retryButton() {
     const button = document.createElement('button');
     button.type = 'button';
+    button.setAttribute('part', 'retry');
     button.textContent = this.getAttribute('retry-text') ?? 'Try now';
     button.addEventListener('click', () =>
       this.dispatchEvent(new CustomEvent('retry', { bubbles: true, composed: true })),

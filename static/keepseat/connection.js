@@ -34,6 +34,7 @@ export class Connection {
   #connectedAt = 0;
   #renewedAt = -Infinity;
   #notBefore = 0; // no hurrying before this time: the server has asked for a pause
+  #pauseMs = 0; // a server that refuses for want of room says how long to stay away
   #refresh = false; // the token was refused as expired: ask for another
   /** @type {ReturnType<typeof setTimeout> | undefined} */
   #retryTimer;
@@ -139,6 +140,8 @@ export class Connection {
       this.#plan(frame.delayMs, frame.delayMs);
     } else if (frame.type === 'token-expiring') {
       this.#renew();
+    } else if (frame.type === 'error' && frame.id === undefined) {
+      this.#pauseMs = frame.details?.retryAfterMs ?? 0;
     }
     this.#owner.onFrame(frame);
   }
@@ -148,6 +151,7 @@ export class Connection {
     this.#connectedAt = Date.now();
     this.#tries = 0;
     this.#refresh = false;
+    this.#pauseMs = 0;
     this.#line?.established();
     const previous = this.state;
     this.state = 'connected';
@@ -156,7 +160,7 @@ export class Connection {
     if (this.isConnected) this.#owner.onState({ state: 'connected', previous, willRetry: true });
   }
 
-  /** Where it fails, the server closes the line with `token_expired`, and there is another try. */
+  /** Tried until it succeeds; in the end the server closes the line with `token_expired`, and the next one refreshes. */
   async #renew() {
     const line = this.#line;
     const pauseMs = this.#renewedAt + RENEWAL_PAUSE_MS - Date.now();
@@ -165,8 +169,12 @@ export class Connection {
       return;
     }
     this.#renewedAt = Date.now();
-    const token = await this.#tokens.get(true).catch(() => null);
-    if (token && line === this.#line) line?.send(JSON.stringify({ type: 'auth', token }));
+    try {
+      const token = await this.#tokens.get(true);
+      if (token && line === this.#line) line?.send(JSON.stringify({ type: 'auth', token }));
+    } catch {
+      if (line === this.#line) this.#renew();
+    }
   }
 
   /**
@@ -176,31 +184,34 @@ export class Connection {
   #lost(code, reason) {
     this.#line = null;
     const { next, waitMs } = afterClose(code, reason);
+    const pauseMs = this.#pauseMs;
+    this.#pauseMs = 0;
     if (next === 'sign-out' || (next === 'refresh' && this.#refresh)) {
       this.end('signed-out', reason, code);
     } else if (next === 'stop') {
       this.end('disconnected', reason, code);
     } else {
       this.#refresh = next === 'refresh';
-      this.#retry(code, reason, waitMs);
+      this.#retry(code, reason, waitMs, pauseMs);
     }
   }
 
   /**
-   * Plan the next try: after `waitMs` and no sooner where given, else with backoff.
+   * Plan the next try: after `waitMs` and no sooner where given, else with backoff, which begins after `pauseMs`.
    *
    * @param {number} code
    * @param {string} reason
    * @param {number} [waitMs]
+   * @param {number} [pauseMs]
    */
-  #retry(code, reason, waitMs) {
+  #retry(code, reason, waitMs, pauseMs = 0) {
     if (!this.isConnected) this.#tries += 1;
     else if (Date.now() - this.#connectedAt >= STABLE_AFTER_MS) this.#failures = 0;
     const waiting = this.state === 'connecting' ? 'connecting' : 'reconnecting';
     this.#become(this.#tries < TRIES_UNTIL_DISCONNECTED ? waiting : 'disconnected', true, reason, code);
     // a server that went away has told when to come back
     if (this.#retryTimer !== undefined) return;
-    this.#plan(waitMs ?? this.#settings.backoff(this.#failures++), waitMs);
+    this.#plan(waitMs ?? pauseMs + this.#settings.backoff(this.#failures++), waitMs ?? pauseMs);
   }
 
   /**

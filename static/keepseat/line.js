@@ -4,6 +4,8 @@
 
 /** The code of a line that broke without a goodbye, as browsers report it. */
 const BROKEN = 1006;
+/** A line that is never silent is asked all the same, in each so many idle times: how quick it is shows no other way. */
+const MEASURE_EVERY = 4;
 
 /**
  * @typedef {object} LineOptions
@@ -21,6 +23,7 @@ export class Line {
   #options;
   #over = false;
   #heardAt = 0;
+  #probedAt = 0;
   #asked = false;
   /** @type {ReturnType<typeof setTimeout> | undefined} */
   #timer;
@@ -43,14 +46,17 @@ export class Line {
 
   /** The server has let us in: from now on silence is suspicious. */
   established() {
-    this.#watch(this.#options.idleMs);
+    const { idleMs } = this.#options;
+    this.#probedAt = Date.now() - (MEASURE_EVERY - 1) * idleMs;
+    this.#watch();
   }
 
   /** Ask the server for a sign of life, now. Protocol pings are invisible to a page, so it is a command. */
   probe() {
     if (this.#asked || this.#over) return;
     this.#asked = true;
-    this.send(JSON.stringify({ type: 'ping', t: Date.now() }));
+    this.#probedAt = Date.now();
+    this.send(JSON.stringify({ type: 'ping', t: this.#probedAt }));
     this.#startTimer(this.#options.deadMs - this.#options.idleMs, () => this.#judgeSilence());
   }
 
@@ -69,20 +75,19 @@ export class Line {
     this.#options.onFrame(frame);
   }
 
-  /** @param {number} ms */
-  #watch(ms) {
-    this.#startTimer(ms, () => {
-      const rest = this.#options.idleMs - (Date.now() - this.#heardAt);
-      // the wall clock may have been set back meanwhile
-      if (rest > 0) this.#watch(Math.min(rest, this.#options.idleMs));
-      else this.probe();
-    });
+  #watch() {
+    const { idleMs } = this.#options;
+    const dueAt = Math.min(this.#heardAt + idleMs, this.#probedAt + MEASURE_EVERY * idleMs);
+    const restMs = dueAt - Date.now();
+    // the wall clock may have been set back meanwhile
+    if (restMs > 0) this.#startTimer(Math.min(restMs, idleMs), () => this.#watch());
+    else this.probe();
   }
 
   /** A hidden page's timers come late, but its frames do not: so no count of ticks, only whether any came. */
   #judgeSilence() {
     if (this.#asked) this.#end(BROKEN, 'silent');
-    else this.#watch(this.#options.idleMs);
+    else this.#watch();
   }
 
   /**

@@ -12,6 +12,7 @@
  */
 
 /** @import { Client } from './client.js' */
+/** @import { CommandOptions } from './commands.js' */
 /** @import { Frame, SessionRestored } from './types.js' */
 /** @typedef {'none' | 'waiting' | 'admitted'} QueueStatus */
 
@@ -44,18 +45,14 @@ export class Queue extends EventTarget {
     this.eventId = eventId;
   }
 
-  /**
-   * Take a place; who has one already keeps it.
-   *
-   * @param {{ timeoutMs?: number }} [options]
-   */
-  join({ timeoutMs } = {}) {
-    return this.#client.command('join-queue', { eventId: this.eventId }, { timeoutMs });
+  /** Take a place; who has one already keeps it. @param {CommandOptions} [options] */
+  join(options) {
+    return this.#client.command('join-queue', { eventId: this.eventId }, options);
   }
 
-  /** Give up the place, or the admission. */
-  leave() {
-    return this.#client.command('leave-queue', { eventId: this.eventId });
+  /** Give up the place, or the admission. @param {CommandOptions} [options] */
+  leave(options) {
+    return this.#client.command('leave-queue', { eventId: this.eventId }, options);
   }
 
   /** For the client: a frame about this waiting room. @param {Frame} frame */

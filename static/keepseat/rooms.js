@@ -12,6 +12,7 @@ export class Rooms {
   #at;
   #storage;
   #key;
+  #onLeft;
   /** @type {Resume | undefined} what the line under way has asked for */
   #asked;
   /** @type {ReturnType<typeof setTimeout> | undefined} */
@@ -20,15 +21,22 @@ export class Rooms {
   /**
    * @param {Storage | null} storage
    * @param {string} key
+   * @param {(room: string) => void} onLeft
    */
-  constructor(storage, key) {
+  constructor(storage, key, onLeft) {
     this.#storage = storage;
     this.#key = key;
+    this.#onLeft = onLeft;
     this.#at = new Map(Object.entries(this.#load()));
   }
 
   get names() {
     return [...this.#at.keys()];
+  }
+
+  /** @param {string} room */
+  positionIn(room) {
+    return this.#at.get(room) ?? null;
   }
 
   /** @returns {Resume | undefined} for a new line; nothing where nothing is known: then the stored session decides */
@@ -116,13 +124,13 @@ export class Rooms {
 
   /** Know nothing any more, also after a reload. */
   forget() {
-    this.#at.clear();
+    this.names.forEach((name) => this.#drop(name));
     this.save();
   }
 
   /** @param {string} room */
   #drop(room) {
-    this.#at.delete(room);
+    if (this.#at.delete(room)) this.#onLeft(room);
     this.#saveSoon();
   }
 

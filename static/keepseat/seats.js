@@ -12,6 +12,7 @@
  */
 
 /** @import { Client } from './client.js' */
+/** @import { CommandOptions } from './commands.js' */
 /** @import { Frame, Position, SessionRestored } from './types.js' */
 /** @typedef {'available' | 'own' | 'held' | 'sold'} SeatState `held` by somebody else */
 
@@ -66,23 +67,24 @@ export class Seats extends EventTarget {
     return state ?? 'available';
   }
 
+  /** Be told of every change. @param {CommandOptions} [options] */
+  join(options) {
+    return this.#command('join-seats', {}, options);
+  }
+
+  /** Be told no more; holds stay. @param {CommandOptions} [options] */
+  leave(options) {
+    return this.#command('leave-seats', {}, options);
+  }
+
   /**
-   * Be told of every change.
+   * All of them, or none.
    *
-   * @param {{ timeoutMs?: number }} [options]
+   * @param {string[]} seats
+   * @param {CommandOptions} [options]
    */
-  join({ timeoutMs } = {}) {
-    return this.#command('join-seats', {}, { timeoutMs });
-  }
-
-  /** Be told no more; holds stay. */
-  leave() {
-    return this.#command('leave-seats');
-  }
-
-  /** All of them, or none. @param {string[]} seats */
-  hold(seats) {
-    return this.#command('hold-seats', { seats });
+  hold(seats, options) {
+    return this.#command('hold-seats', { seats }, options);
   }
 
   /**
@@ -91,19 +93,23 @@ export class Seats extends EventTarget {
    *
    * @param {number} count
    * @param {string} [section]
+   * @param {CommandOptions} [options]
    */
-  holdBest(count, section) {
-    return this.#command('hold-best', { count, section }, { isRepeatable: false });
+  holdBest(count, section, options) {
+    return this.#command('hold-best', { count, section }, { ...options, isRepeatable: false });
   }
 
-  /** Lengthen the hold. */
-  extend() {
-    return this.#command('extend-hold');
+  /** Lengthen the hold. @param {CommandOptions} [options] */
+  extend(options) {
+    return this.#command('extend-hold', {}, options);
   }
 
-  /** @param {string[]} [seats] all, where absent */
-  release(seats) {
-    return this.#command('release-seats', { seats });
+  /**
+   * @param {string[]} [seats] all, where absent
+   * @param {CommandOptions} [options]
+   */
+  release(seats, options) {
+    return this.#command('release-seats', { seats }, options);
   }
 
   /** For the client: a frame about these seats. @param {Frame} frame */
@@ -148,7 +154,7 @@ export class Seats extends EventTarget {
   /**
    * @param {string} type
    * @param {Record<string, any>} [fields]
-   * @param {import('./client.js').CommandOptions} [options]
+   * @param {CommandOptions} [options]
    */
   #command(type, fields, options) {
     return this.#client.command(type, { eventId: this.eventId, ...fields }, options);

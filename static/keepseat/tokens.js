@@ -26,9 +26,12 @@ export class Tokens {
   get(refresh) {
     if (this.#asking && (this.#refreshing || !refresh)) return this.#asking;
     this.#refreshing = refresh;
-    const asking = this.#ask(refresh).finally(() => {
-      if (this.#asking === asking) this.#asking = null;
-    });
+    const before = Promise.resolve(this.#asking).catch(() => {});
+    const asking = before
+      .then(() => this.#ask(refresh))
+      .finally(() => {
+        if (this.#asking === asking) this.#asking = null;
+      });
     this.#asking = asking;
     return asking;
   }

@@ -60,6 +60,17 @@
  */
 
 /**
+ * @typedef {object} QualityFigures
+ * @property {'good' | 'fair' | 'poor' | null} level null before the first heartbeat was answered
+ * @property {number | null} p50Ms round trip: half of the newest 30 heartbeats were quicker
+ * @property {number | null} p95Ms
+ * @property {number | null} jitterMs how much a round trip differs from the one before, on average
+ * @property {number} late of the newest 30, those that took longer than 1 s
+ * @property {number} missed lines given up in the last hour because a heartbeat was not answered
+ * @property {number} reconnects lines that broke in the last hour
+ */
+
+/**
  * The client's own events by name. Every other frame of the server is an event too, under its `type`.
  *
  * @typedef {object} Events
@@ -69,6 +80,7 @@
  * @property {Message} message
  * @property {RoomInfo} room-info
  * @property {RoomReset} room-reset
+ * @property {QualityFigures} quality
  */
 
 /**

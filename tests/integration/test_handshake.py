@@ -764,12 +764,13 @@ async def test_addresses_that_are_only_claimed(servers: Servers, connect: Connec
 
 
 async def test_who_does_not_answer_pings(servers: Servers, connect: Connect) -> None:
-    """4001, in time; who does answer stays."""
+    """4001, in time; who does answer stays, and how long that took is counted."""
     (a,) = servers(ping_interval=0.5, ping_timeout=0.5)
     dead, alive = await connect(a), await connect(a, user="2")
     dead.pause()
     await eventually(lambda: a.metric('keepseat_connections_closed_total{code="4001"}') == 1, "it is closed")
     dead.unpause()
+    await eventually(lambda: a.metric("keepseat_ping_seconds_count") >= 2, "pings are measured")
 
     assert "pong" == (await alive.call("ping"))["type"]
     assert 500 == alive.connected["pingIntervalMs"]

@@ -97,7 +97,7 @@ test('a publication whose answer was lost is repeated with the same key', async 
   const second = accept();
 
   assert.deepEqual(second.of('publish'), first.of('publish'));
-  assert.match(first.of('publish')[0].key, /^[0-9a-f]{32}$/);
+  assert.match(first.of('publish')[0].key, /^[0-9-]{20,64}$/);
   second.receive({ type: 'published', id: first.of('publish')[0].id, room: 'chat:1', epoch: 'E', offset: 1 });
   assert.equal((await answer).offset, 1);
 });
@@ -168,6 +168,32 @@ test('a frame that the server would close the line for is not sent', async () =>
 
   await assert.rejects(client.publish('chat:1', '가'.repeat(22_000)), { code: 'too_big' });
   assert.equal(socket.of('publish').length, 0);
+});
+
+test('who does not want to wait is told at once that there is no line', async () => {
+  const { client } = await start();
+
+  await assert.rejects(client.joinEvent(1, { whenAway: 'fail' }), { code: 'not_connected', retryable: true });
+  const socket = accept();
+  assert.equal(socket.of('join-event').length, 0);
+});
+
+test('who does not want to wait is told when the line breaks before the answer', async () => {
+  const { client } = await start();
+  const socket = accept();
+  const hasty = assert.rejects(client.joinRoom('chat:1', { whenAway: 'fail' }), { code: 'interrupted' });
+  const patient = client.joinRoom('chat:2');
+  socket.end(1006);
+  await hasty;
+  await pass(1000);
+  const next = accept();
+
+  assert.deepEqual(
+    next.of('join-room').map(({ room }) => room),
+    ['chat:2'],
+  );
+  next.receive({ ...next.of('join-room')[0], type: 'room-joined', epoch: 'E', offset: 0 });
+  await patient;
 });
 
 test('closing and being signed out reject what waits', async () => {

@@ -3,6 +3,7 @@
 import assert from 'node:assert/strict';
 import { beforeEach, test } from 'node:test';
 
+import { Tokens } from '../../../static/keepseat/tokens.js';
 import { accept, FakeWebSocket, fresh, pass, settle, start } from './fakes.mjs';
 
 beforeEach(fresh);
@@ -102,15 +103,47 @@ test('a line that is silent is asked, and left within 10 s if it does not answer
   assert.equal(socket.closedWith, 1000);
 });
 
-test('a line that brings frames is not asked', async () => {
-  await start();
+test('the silence that ends a line is counted from its last frame', async () => {
+  const { client } = await start();
   const socket = accept();
-  for (let i = 0; i < 10; i++) {
+  await pass(5_000);
+  socket.receive({ type: 'pong' });
+  await pass(4_000);
+  socket.receive({ type: 'room-info', eventId: '1', userCount: 2 });
+  // in steps: the clock of a timer that fires within one is already at its end
+  for (let ms = 0; ms < 9_400; ms += 100) await pass(100);
+  assert.equal(client.state, 'connected');
+  await pass(100);
+
+  assert.equal(client.state, 'reconnecting');
+});
+
+test('a line that brings frames is asked now and then, for its round trip alone', async () => {
+  const { client } = await start();
+  const socket = accept();
+  for (let i = 0; i < 30; i++) {
     await pass(2_000);
     socket.receive({ type: 'room-info', eventId: '1', userCount: i });
   }
 
-  assert.equal(socket.of('ping').length, 0);
+  assert.equal(socket.of('ping').length, 3);
+  assert.equal(client.state, 'connected');
+});
+
+test('a server that has no room says how long to stay away; the backoff begins after that', async () => {
+  await start();
+  FakeWebSocket.last.open();
+  FakeWebSocket.last.receive({ type: 'error', code: 'unavailable', details: { retryAfterMs: 20_000 } });
+  FakeWebSocket.last.end(1013, 'unavailable');
+  page('online');
+  await pass(20_999);
+  assert.equal(FakeWebSocket.all.length, 1);
+  await pass(1);
+  assert.equal(FakeWebSocket.all.length, 2);
+
+  FakeWebSocket.last.end(1006);
+  await pass(2_000);
+  assert.equal(FakeWebSocket.all.length, 3);
 });
 
 test('a server that leaves says when to come back, and is believed', async () => {
@@ -252,6 +285,45 @@ test('a token that is about to expire is renewed on the open line', async () => 
     ['token-1', 'token-2'],
   );
   assert.equal(client.state, 'connected');
+});
+
+test('a renewal that fails is tried again on the same line', async () => {
+  let calls = 0;
+  const getToken = async () => {
+    calls += 1;
+    if (calls === 2) throw new TypeError('no network');
+    return `token-${calls}`;
+  };
+  const { client } = await start({ getToken });
+  const socket = accept();
+  socket.receive({ type: 'token-expiring', expiresAt: 1 });
+  await renewed();
+  assert.equal(socket.of('auth').length, 1);
+  await pass(5_000);
+  await renewed();
+
+  assert.deepEqual(
+    socket.of('auth').map((frame) => frame.token),
+    ['token-1', 'token-3'],
+  );
+  assert.equal(client.state, 'connected');
+});
+
+test('one call for a token at a time', async () => {
+  const calls = [];
+  const tokens = new Tokens((wish) => new Promise((resolve) => calls.push({ wish, resolve })));
+  const first = tokens.get(false);
+  const twin = tokens.get(false);
+  const fresh = tokens.get(true);
+  await settle();
+  assert.equal(calls.length, 1);
+  calls[0].resolve('old');
+  assert.deepEqual([await first, await twin], ['old', 'old']);
+  await renewed();
+  calls[1].resolve('new');
+
+  assert.equal(await fresh, 'new');
+  assert.deepEqual(calls[1].wish, { refresh: true, refused: 'old' });
 });
 
 test('tokens that are always about to expire are not renewed without a pause', async () => {
