@@ -53,6 +53,7 @@ class Acceptor:
         for listening in self._sockets:
             self._loop.remove_reader(listening.fileno())
             listening.close()
+        self._server.stop()
 
     def _accept(self, listening: socket.socket) -> None:
         for _ in range(AT_ONCE):

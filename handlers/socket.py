@@ -83,11 +83,13 @@ class Socket(Edge, WebSocketHandler):
 
     async def open(self, *args: str, **kwargs: str) -> None:
         """Let the client in by query or header, or wait for its first frame."""
+        assert isinstance(self.ws_connection, Framing)  # noqa: S101 - made by get_websocket_protocol
+        if self.ws_connection.stream.closed():
+            return  # the peer has gone while it was let in
         config, hub = self.services.config, self.services.hub
         doorway: Doorway = self.settings["doorway"]
         self._address = doorway.address_of(self.request)
         self.set_nodelay(True)
-        assert isinstance(self.ws_connection, Framing)  # noqa: S101 - made by get_websocket_protocol
         self._allowance = Allowance(config.message_rate, config.message_burst)
         self._patience = Allowance(1.0, PATIENCE)
         transport = SocketTransport(self, self.ws_connection.stream)

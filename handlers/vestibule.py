@@ -11,9 +11,9 @@ import re
 import socket
 from typing import Any
 
-from tornado.httpserver import HTTPServer
 from tornado.iostream import IOStream
 
+from handlers.front import Front
 from session.metrics import Metrics
 from session.turnstile import Lanes, Turnstile
 
@@ -29,7 +29,7 @@ RETURNING = re.compile(rb"GET /ws\?(?:[^ ]*&)?(?:returning|resume)=")
 Visit = tuple[IOStream, Any]
 
 
-class Vestibule(HTTPServer):
+class Vestibule(Front):
     """The HTTP server of a process; ``most`` WebSockets may wait before it."""
 
     def initialize(  # type: ignore[override]  # Tornado calls it with what the class was called with
