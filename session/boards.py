@@ -155,7 +155,7 @@ class Boards:
 
     def newest(self, event_id: str, user_id: str, holding: Holding) -> Holding:
         """What a user holds as far as this server knows; ``holding`` may have been overtaken."""
-        known = self._known(event_id, user_id)
+        known = self._holdings.get(event_id, {}).get(user_id, NOTHING)
         return holding if holding.version >= known.version else known
 
     def learn(self, event_id: str, user_id: str, holding: Holding) -> bool:
@@ -195,7 +195,7 @@ class Boards:
             self._hub.tell(user_id, _held(event_id, holding), but=by)
 
     def _is_news(self, event_id: str, user_id: str, holding: Holding) -> bool:
-        known = self._known(event_id, user_id)
+        known = self._holdings.get(event_id, {}).get(user_id, NOTHING)
         return user_id in self._hub.users and holding.version > known.version
 
     def held(self, connection: Connection, event_id: str, holding: Holding) -> None:
@@ -208,7 +208,7 @@ class Boards:
         """A hold has ended, which a user did not ask for."""
         if user_id not in self._hub.users:
             return
-        known = self._known(event_id, user_id)
+        known = self._holdings.get(event_id, {}).get(user_id, NOTHING)
         if known.version < version:
             rest = [seat for seat in known.seats if seat not in seats]
             self.learn(event_id, user_id, known._replace(version=version, seats=rest))
@@ -274,37 +274,23 @@ class Boards:
                 self._on_restart(event_id)
 
     async def _look_up(self, event_id: str, user_id: str, *, put_back: bool) -> None:
-        known = self._known(event_id, user_id)
+        known = self._holdings.get(event_id, {}).get(user_id, NOTHING)
         try:
             now = await self._read(event_id, user_id)
-            if now.version < known.version:
-                # the store counts from an earlier number: it has lost its newest writes
-                self._on_restart(event_id)
-                return
             lost = [seat for seat in known.seats if seat not in now.seats]
             if put_back and lost and known.until > self._store.clock.now_ms():
                 now = await self._hold_again(event_id, user_id, known)
+                lost = [seat for seat in known.seats if seat not in now.seats]
         except Unavailable:
             self._doubt(event_id, user_id, put_back=put_back)
             return
-        if self._known(event_id, user_id) is not known:
-            # what was learned meanwhile may be of before or after
-            self._doubt(event_id, user_id, put_back=False)
+        if self._holdings.get(event_id, {}).get(user_id, NOTHING) is not known:
             return
         self.learn(event_id, user_id, now)
-        self._tell_difference(event_id, user_id, known, now)
-
-    def _tell_difference(self, event_id: str, user_id: str, known: Holding, now: Holding) -> None:
-        """Tell a user what it holds no more, and what it holds that is not just the rest of that."""
-        lost = [seat for seat in known.seats if seat not in now.seats]
         if lost:
             self._hub.tell(user_id, SeatsExpired(event_id=event_id, seats=lost))
-        rest = [seat for seat in known.seats if seat in now.seats]
-        if sorted(now.seats) != sorted(rest) or (rest and now.until != known.until):
+        elif now.seats != known.seats or now.until != known.until:
             self._hub.tell(user_id, _held(event_id, now))
-
-    def _known(self, event_id: str, user_id: str) -> Holding:
-        return self._holdings.get(event_id, {}).get(user_id, NOTHING)
 
     async def _read(self, event_id: str, user_id: str) -> Holding:
         return await _or_nothing(self._seats.mine(event_id, Who(user_id)))

@@ -20,8 +20,7 @@ KEPT_ENTRIES = 5_000
 
 
 class Change(NamedTuple):
-    """One line of the ledger: ``A`` let in, ``L`` out of the line, ``E`` an admission has ended, ``B`` in
-    again, where the line had lost it."""
+    """One line of the ledger: ``A`` let in, ``L`` out of the line, ``E`` an admission has ended."""
 
     offset: int
     kind: str
@@ -30,11 +29,6 @@ class Change(NamedTuple):
     until: int
     by: str
     why: str
-
-    @property
-    def ahead(self) -> int:
-        """How many fewer are ahead of those behind it."""
-        return {"E": 0, "B": -1}.get(self.kind, 1) if self.seq else 0
 
 
 class Ears(Protocol):
@@ -53,7 +47,7 @@ class Ears(Protocol):
 class Waiter:
     """A user here: ``base`` is the ledger's offset that its position is of, if later than the last count."""
 
-    __slots__ = ("base", "made", "next_at", "position", "quiet_until", "seq", "status", "told", "until")
+    __slots__ = ("base", "made", "next_at", "position", "seq", "status", "told", "until")
 
     def __init__(self, place: Place) -> None:
         self.status = place.status
@@ -64,8 +58,6 @@ class Waiter:
         self.made = place.made
         self.next_at = 0.0
         """When it may be told its position again, on the clock that `Crowd.count` is given."""
-        self.quiet_until = 0.0
-        """Until then it is told nothing: others may still be put back before it."""
 
 
 class Crowd:
@@ -75,8 +67,8 @@ class Crowd:
         self._ears = ears
         self._changes: deque[Change] = deque(maxlen=KEPT_ENTRIES)
         self._order: list[tuple[int, str]] = []
-        self._moves: list[Change] = []
-        """Who left the line, or is back in it, since the last count."""
+        self._gone: list[tuple[int, int]] = []
+        """(offset, seq) of who left the line since the last count."""
         self._since = since
         """All changes after this offset were heard."""
         self._hi = since
@@ -101,10 +93,10 @@ class Crowd:
             if len(self._changes) == KEPT_ENTRIES:
                 self._since = self._changes[0].offset
             self._changes.append(change)
-            if change.ahead:
-                self._moves.append(change)
+            if change.kind != "E" and change.seq:
+                self._gone.append((offset, change.seq))
             waiter = self.users.get(change.user_id)
-            if change.kind != "B" and (waiter is None or waiter.base < offset):
+            if waiter is None or waiter.base < offset:
                 self._tell(change)
 
     def _tell(self, change: Change) -> None:
@@ -123,7 +115,7 @@ class Crowd:
     def restarted(self) -> None:
         """What was heard so far is of another history."""
         self._changes.clear()
-        self._moves.clear()
+        self._gone.clear()
         self._ears.on_restart(self.event_id)
 
     def has_heard(self, offset: int) -> bool:
@@ -152,8 +144,8 @@ class Crowd:
                 if change.kind != "A":
                     return None
                 status, until = ADMITTED, change.until or None
-            elif change.seq < place.seq:
-                ahead += change.ahead
+            elif change.kind != "E" and 0 < change.seq < place.seq:
+                ahead += 1
         ledger = place.ledger._replace(offset=max(self._hi, place.ledger.offset))
         position = place.position - ahead if place.status == WAITING else 0
         return place._replace(status=status, until=until, position=position, ledger=ledger)
@@ -200,23 +192,21 @@ class Crowd:
     def count(self, figures: Figures, now: float) -> Iterable[tuple[str, Waiter]]:
         """Move everyone up by those who have gone from before; yields whom to tell: who has moved, those far
         back more rarely, and everyone where it became known how long it takes, or unknown."""
-        moves, self._moves = self._moves, []
-        first = moves[0].offset if moves else 0
-        by_seq = sorted(moves, key=lambda move: move.seq)
+        gone, self._gone = self._gone, []
+        first = gone[0][0] if gone else 0
+        seqs = sorted(seq for _, seq in gone)
         turned, self.moving = figures.is_moving != self.moving, figures.is_moving
-        passed = ahead = 0
+        passed = 0
         for seq, user_id in list(self._order):
             waiter = self.users[user_id]
-            while passed < len(by_seq) and by_seq[passed].seq < seq:
-                ahead += by_seq[passed].ahead
+            while passed < len(seqs) and seqs[passed] < seq:
                 passed += 1
             if waiter.base < first:
-                waiter.position -= ahead
+                waiter.position -= passed
             else:
                 # it came between them: what it was told counts some of them already
-                waiter.position -= sum(m.ahead for m in moves if m.offset > waiter.base and m.seq < seq)
-            is_due = (waiter.position != waiter.told and now >= waiter.next_at) or turned
-            if is_due and now >= waiter.quiet_until:
+                waiter.position -= sum(at > waiter.base and s < seq for at, s in gone)
+            if (waiter.position != waiter.told and now >= waiter.next_at) or turned:
                 waiter.told = waiter.position
                 waiter.next_at = now + _pause(waiter.position)
                 yield user_id, waiter
@@ -233,9 +223,6 @@ def _change(offset: int, line: str) -> Change:
     if kind == "A":
         until, seq, user_id = rest
         return Change(offset, kind, int(seq), user_id, int(until), "", "")
-    if kind == "B":
-        seq, user_id = rest
-        return Change(offset, kind, int(seq), user_id, 0, "", "")
     if kind == "L":
         seq, user_id, by, why = rest
         return Change(offset, kind, int(seq), user_id, 0, by, why)

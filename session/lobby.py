@@ -35,8 +35,6 @@ RETRY_SECONDS = 0.25
 COMPARE_SECONDS = 60.0
 LATE_SECONDS = DEADLINE_MS / 1000 + 1
 """A place that is being taken elsewhere is taken by then."""
-SETTLE_SECONDS = 3.0
-"""By then all are back in line whom the store has lost, as in ``lua/shared/queue.lua``."""
 AT_ONCE = 100
 """Users who are told before others get a turn."""
 
@@ -416,14 +414,7 @@ class Lobby:
             self.look_up(user_id, crowd.event_id)
             return
         before = crowd.put(user_id, now)
-        if before is not None and (before.status, now.status) == (ADMITTED, WAITING):
-            # the store has lost the admission with its newest writes; the place is first in line
-            self.on_left(crowd.event_id, user_id, "", "expired")
-        if before is not None and before.status == now.status == WAITING:
-            # after a loss others may be put back before it: a better position would be taken back again
-            waiter = crowd.users[user_id]
-            waiter.told, waiter.quiet_until = before.told, time.monotonic() + SETTLE_SECONDS
-        elif before is None or before.status != now.status:
+        if before is None or (before.status, before.told) != (now.status, now.position):
             self._hub.tell(user_id, self._event(crowd.event_id, user_id, now.status, now.position, now.until))
 
     def _learn_of_loss(self, crowd: Crowd, user_id: str, place: Place | None) -> None:

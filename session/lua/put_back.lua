@@ -14,13 +14,10 @@ local is_new = s[4] ~= inc or now < tonumber(s[5] or 0) + 10000
 for k = 18, #ARGV, 3 do
   local of, seq, till = ARGV[k], tonumber(ARGV[k + 1]), tonumber(ARGV[k + 2])
   local known = score(PRESENT, of) or score(ABSENT, of) or score(ADMITTED, of)
-  if not known and is_lost(seq) and not till then stand(of, seq) end
+  if not known and is_lost(seq) and not till then redis.call('ZADD', PRESENT, int(seq), of) end
   known = score(PRESENT, of) or score(ABSENT, of)
-  local was_in = is_new and till and not score(ADMITTED, of) and (till == 0 or till > now)
-  if was_in and redis.call('ZCARD', ADMITTED) >= c.cap then
-    -- others are in again, whose leave is lost too: until one of them goes it is the next
-    if not known then stand(of, before_all(edge)) end
-  elseif was_in then
+  if is_new and till and not score(ADMITTED, of) and (till == 0 or till > now)
+    and redis.call('ZCARD', ADMITTED) < c.cap then
     for _, key in ipairs({ABSENT, LAPSE}) do redis.call('ZREM', key, of) end
     let_in(c, of, known or 0)
     count(c, 1, 0)

@@ -1,15 +1,11 @@
 """Another store takes over in the middle of a sale, or the same one comes back: with all its data, without
 the newest of it, or with none. What was lost is told; what was not is never told of."""
 
-from session.config import parse
-from session.events import EventDraft
 from tests.chaos.conftest import FreshStores, Networks
 from tests.chaos.test_store_away import all_say, assert_went_on, behind
 from tests.conftest import Connect, Servers
-from tests.support.parts import Server, Tab
 from tests.support.proxy import Proxy
 from tests.support.stores import StoreProcess
-from tests.support.tokens import SECRET
 from tests.support.traffic import ROOM, Traffic
 from tests.support.waiting import eventually
 
@@ -89,56 +85,3 @@ async def test_a_failover_that_loses_nothing_is_noticed_by_nobody(
         await traffic.flows()
         await hand_over(traffic, network, primary, replica)
         await assert_went_on(traffic)
-
-
-async def test_a_failover_that_loses_the_newest_writes_is_told(
-    servers: Servers, connect: Connect, fresh_stores: FreshStores, networks: Networks
-) -> None:
-    """The replica lags, the primary dies, the replica is promoted, and all is said anew from where it was:
-    whoever saw what is gone is told, also what it holds and where it stands by now."""
-    primary, replica = fresh_stores(), fresh_stores()
-    network, copying = networks(primary), networks(primary)
-    replica.client.replicaof("127.0.0.1", str(copying.port))
-    await eventually(lambda: replica.info("replication")["master_link_status"] == "up", "it is a replica")
-    fleet = servers(2, redis_url=behind(network))
-    async with Traffic(connect, fleet, primary.client) as traffic:
-        await traffic.flows()
-        copying.stall()
-        await traffic.flows()
-        await traffic.flows()
-        network.point(replica.port)
-        primary.kill()
-        replica.follow(None)
-        traffic.store = replica.client
-        await assert_agreed_on_what_is_left(traffic)
-
-    assert [visitor.name for visitor in traffic.visitors] == resets(traffic, ROOM)
-
-
-async def test_who_held_other_seats_before_is_told_of_both(fleet: list[Server], valkey: StoreProcess) -> None:
-    """The lost writes let one seat go and took another, which somebody else has by now: the user is told that
-    the latter is gone, and that it holds the former again."""
-    fleet.append(await Server.start(parse([f"--jwt-secret={SECRET}"], {}), valkey.url))
-    services = fleet[0].services
-    await services.events.put("42", EventDraft(title="A concert", seats=["A-1", "B-1"]))
-    mina, noah = Tab(fleet[0], "mina"), Tab(fleet[0], "noah")
-    for tab in (mina, noah):
-        await tab.sign_in()
-    await mina.call("hold-seats", eventId="42", seats=["A-1"])
-    past = [key for key in valkey.client.scan_iter("{e:42}*") if valkey.client.copy(key, f"past:{key}")]
-    await mina.call("release-seats", eventId="42")
-    await mina.call("hold-seats", eventId="42", seats=["B-1"])
-    valkey.client.delete(*valkey.client.scan_iter("{e:42}*"))
-    for key in past:
-        valkey.client.rename(f"past:{key}", key)
-    valkey.client.execute_command("DEBUG", "CHANGE-REPL-ID")
-    await noah.call("hold-seats", eventId="42", seats=["B-1"])
-    told = len(mina.heard)
-    services.boards.look_up("mina", "42")
-
-    def heard() -> list[tuple[str, list[str]]]:
-        frames = [f for f in mina.heard[told:] if f["type"] in {"seats-expired", "seats-held"}]
-        return [(f["type"], f["seats"] if "seats" in f else f["held"]) for f in frames]
-
-    await eventually(lambda: len(heard()) >= 2, "both are told")
-    assert [("seats-expired", ["B-1"]), ("seats-held", ["A-1"])] == heard()

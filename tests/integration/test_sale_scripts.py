@@ -311,23 +311,6 @@ async def test_a_place_is_put_back_only_where_it_was_lost(sale: Sale) -> None:
     assert late.seq > left.seq + 900_000
 
 
-async def test_an_admission_that_finds_no_room_is_the_next(sale: Sale) -> None:
-    """Who was let in in the lost writes, in the place of somebody who is in again by their loss, does not go
-    to the end: it stands before all who wait, and servers count it."""
-    await sale.put(capacity=1)
-    await sale.join("in")
-    waiting = await sale.join("waiting")
-    sale.client.hset(K.state, mapping={"inc": "0" * 10, "ainc": "0" * 10, "seq": waiting.seq})
-
-    await sale.line.put_back(EVENT, waiting.made, [("mina", 0, 0)])
-    await sale.line.put_back(EVENT, waiting.made, [("mina", 0, 0)])
-    private = sale.client.xrevrange(K.ledger_stream, count=1)[0][1]["p"]
-
-    assert ["in"] == sale.client.zrange(K.admitted, 0, -1)
-    assert ["mina", "waiting"] == sale.client.zrange(K.present, 0, -1)
-    assert f"B {int(sale.client.zscore(K.present, 'mina'))} mina" == private
-
-
 # --- all of them ---
 
 

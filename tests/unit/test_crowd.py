@@ -1,6 +1,5 @@
 """Positions counted from the ledger: pure, against a line that is simply counted."""
 
-from bisect import insort
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -147,7 +146,6 @@ class Line:
         self.seq = 0
         self.offset = 0
         self.line: list[tuple[int, str]] = []
-        self.gone: list[int] = []
 
     def join(self) -> tuple[str, Place]:
         self.seq += 1
@@ -158,30 +156,18 @@ class Line:
     def remove(self, index: int, admitted: bool) -> bytes:
         self.offset += 1
         seq, user = self.line.pop(index % len(self.line))
-        self.gone.append(seq)
         return f"A 0 {seq} {user}".encode() if admitted else f"L {seq} {user} - left".encode()
-
-    def put_back(self, index: int) -> bytes:
-        """Somebody of another server comes back under an old number."""
-        self.offset += 1
-        seq = self.gone.pop(index % len(self.gone))
-        insort(self.line, (seq, f"back-{seq}"))
-        return f"B {seq} back-{seq}".encode()
 
 
 events = st.lists(
-    st.builds(
-        Event,
-        st.sampled_from(["join", "late join", "admit", "leave", "count", "put back"]),
-        st.integers(0, 50),
-    )
+    st.builds(Event, st.sampled_from(["join", "late join", "admit", "leave", "count"]), st.integers(0, 50))
 )
 
 
 @given(events)
 def test_positions_are_those_of_the_line(happenings: list[Event]) -> None:
     """Whatever comes in whatever order, also answers that are older than what was heard: after a count each
-    stands where it stands, and nobody was ever told to have fallen back, unless somebody was put back."""
+    stands where it stands, and nobody was ever told to have fallen back."""
     line, crowd = Line(), Crowd("42", Ears(), 0)
     late: list[tuple[str, Place]] = []
     before: dict[str, int] = {}
@@ -213,10 +199,6 @@ def test_positions_are_those_of_the_line(happenings: list[Event]) -> None:
         elif kind == "count":
             before |= settle()
             check()
-        elif kind == "put back":
-            if line.gone:
-                crowd.took(line.offset + 1, line.put_back(index))
-                before.clear()
         elif line.line:
             entry = line.remove(index, kind == "admit")
             crowd.took(line.offset, entry)

@@ -2,7 +2,7 @@
 -- A place is a sequence number: PRESENT and ABSENT user -> seq, each waiter in exactly one of them; LAPSE
 -- absent user -> end of the grace. ADMITTED user -> until when, CAP user -> the latest that it may become.
 -- Changes go into the ledger, a room that only servers read: lines 'A till seq user', 'L seq user socket why'
--- (out of the line), 'E user socket why' (an admission has ended), 'B seq user' (back in the line, which had lost it).
+-- (out of the line), 'E user socket why' (an admission has ended).
 local FAR = 9007199254740991
 local RATE_MS = 100
 local AT_ONCE = 200
@@ -39,20 +39,6 @@ local function forget(of, why, by)
   for _, key in ipairs({PRESENT, ABSENT, LAPSE}) do redis.call('ZREM', key, of) end
   note('L', int(seq), of, by or '-', why)
   return seq
-end
-
--- Puts a user back into the line, which had lost it.
-local function stand(of, seq)
-  redis.call('ZADD', PRESENT, int(seq), of)
-  note('B', int(seq), of)
-end
-
--- A number before that of everyone in the line, and before `seq`; 0 is none.
-local function before_all(seq)
-  for _, key in ipairs({PRESENT, ABSENT}) do
-    seq = math.min(seq, tonumber(redis.call('ZRANGE', key, 0, 0, 'WITHSCORES')[2] or seq))
-  end
-  return seq == 1 and -1 or seq - 1
 end
 
 local function end_admission(of, why, by)
