@@ -1,8 +1,10 @@
-"""Commands that make sense, and commands that almost do, from a seed."""
+"""Commands that make sense, commands that almost do, and bytes that do not, from a seed."""
 
 import json
 import random
 from typing import Any
+
+from tests.support.raw import BINARY, CONTINUATION, PING, PONG, TEXT, close_frame, frame
 
 EVENT_ID = "fuzz"
 SEATS = [f"A-{row}-{seat}" for row in range(1, 5) for seat in range(1, 11)]
@@ -59,10 +61,22 @@ def bent(rng: random.Random, command: dict[str, Any]) -> str:
     return text
 
 
+def garbage(rng: random.Random) -> bytes:
+    """Bytes that are no command of ours, and mostly no frame."""
+    noise = rng.randbytes(rng.randrange(200))
+    return rng.choice([
+        noise, frame(noise), frame(noise, BINARY), frame(noise[:125], PING), frame(noise[:125], PONG),
+        frame(noise, rng.randrange(16)), frame(noise, reserved=rng.randrange(8)), frame(noise, masked=False),
+        frame(noise, CONTINUATION), frame(noise, TEXT, fin=False), frame(noise, length=rng.randrange(2**20)),
+        close_frame(rng.randrange(65_536), noise[:100]), frame(b"x" * 65_537), frame(b"[" * 60_000),
+    ])  # fmt: skip
+
+
 def id_of(text: str) -> Any:
     """The id that the answer to a frame must carry; None where it carries none."""
     try:
         found = json.loads(text, parse_constant=_refuse)
+        json.dumps(found, ensure_ascii=False).encode()  # Python reads half a character, which is no text
     except ValueError:
         return None
     command_id = found.get("id") if isinstance(found, dict) else None
