@@ -55,8 +55,10 @@ class Keepseat {
       const room = frame.rooms.find((each) => each.room === ROOM);
       if (room && !room.recovered) this.#stand(room);
       else this.owner.onIn();
-    } else if (frame.type === 'error') {
+    } else if (frame.type === 'error' && !frame.retryable) {
       throw new Error(JSON.stringify(frame));
+    } else if (frame.type === 'error') {
+      this.#ws.terminate(); // come back, as for any other trouble
     }
   }
 

@@ -38,7 +38,7 @@ class User {
   #last = -1;
   #away = true;
   #over = false;
-  #openedAt = 0;
+  #openedAt = 0; // the first time since the cut; 0: all that was missed is here
   #missing = 0;
   #target = -1;
   #retry;
@@ -83,14 +83,15 @@ class User {
   }
 
   #giveUp() {
-    if (this.#missing) this.unfinished += 1;
-    this.#missing = 0;
+    if (this.#openedAt) this.unfinished += 1;
+    this.#openedAt = 0;
   }
 
   onOpen() {
-    this.#openedAt = performance.now();
+    this.#openedAt ||= performance.now();
     this.#target = published.last;
     this.#missing = this.times.subarray(0, published.last + 1).filter((times) => !times).length;
+    if (!this.#missing) this.#openedAt = 0;
   }
 
   onIn() {
@@ -101,32 +102,38 @@ class User {
     if (number < this.#last) this.outOfOrder += 1;
     this.#last = Math.max(this.#last, number);
     this.times[number] += 1;
-    if (this.#missing && this.times[number] === 1 && number <= this.#target) {
-      this.#missing -= 1;
-      if (!this.#missing) this.replays.push(performance.now() - this.#openedAt);
-    }
+    if (!this.#openedAt || this.times[number] > 1 || number > this.#target) return;
+    this.#missing -= 1;
+    if (this.#missing) return;
+    this.replays.push(performance.now() - this.#openedAt);
+    this.#openedAt = 0;
   }
 
   onEnd() {
     if (this.#away || this.#over) return;
     this.surprises += 1;
     this.#away = true;
-    this.#giveUp();
     this.#retry = setTimeout(() => this.open(), RETRY_MS);
   }
 }
 
+/** Ours may say that the outcome is unknown: asked again with the same key, it is published once. */
 async function publish(number) {
   const url = task.urls[number % task.urls.length];
   const data = { number, text: 'x'.repeat(150) };
   const ours = task.system === 'keepseat';
-  const response = await fetch(ours ? `${url}/api/rooms/event:${EVENT}/messages` : `${url}/publish`, {
+  const request = {
     method: 'POST',
-    headers: ours ? { Authorization: `Bearer ${task.apiKey}` } : {},
+    headers: ours ? { Authorization: `Bearer ${task.apiKey}`, 'Idempotency-Key': `${number}` } : {},
     body: JSON.stringify(ours ? { data } : data),
-  });
-  if (!response.ok) throw new Error(`publish: ${response.status} ${await response.text()}`);
-  await response.text();
+  };
+  for (;;) {
+    const response = await fetch(ours ? `${url}/api/rooms/event:${EVENT}/messages` : `${url}/publish`, request);
+    const answer = await response.text();
+    if (response.ok) break;
+    if (response.status !== 503) throw new Error(`publish: ${response.status} ${answer}`);
+    await sleep(RETRY_MS);
+  }
   published.last = number; // one after the other: all before it are published too
 }
 
