@@ -8,80 +8,63 @@ last one. Run: ``.venv/bin/python -m bench.fanout [--readers 5000 --few 1000 --r
 
 import argparse
 import sys
-from typing import Any
 
 from bench import report
-from bench.load import LIMIT, Setup, loaded
-from bench.systems import KEEPSEAT, PUBSUB, STREAMS, System, raise_file_limit
+from bench.load import LIMIT, Load, loaded
+from bench.rounds import Figures, by_name, interleaved, options
+from bench.systems import KEEPSEAT, PUBSUB, STREAMS, System
 
 SYSTEMS = (LIMIT, KEEPSEAT, PUBSUB, STREAMS)
 IN_FLIGHT = 64
 BURST = 16
+SETTLE_SECONDS = 3
 DELIVERIES_PER_SECOND = 10_000
 """At which latencies are measured: what each of the systems sustains."""
-Figures = dict[str, list[float]]
 
 
-def measure(setup: Setup, readers: int, seconds: float, figures: Figures) -> None:
+def measure(load: Load, readers: int, seconds: float) -> dict[str, float]:
     """All figures of one system with so many readers."""
-    load = setup.load
     load.ask("fan", 1, 0.5)  # warm
-    for name, burst in (("one", 1), ("burst", BURST)):
-        outcome = load.ask("fan", burst, seconds)
-        figures.setdefault(f"{name} {readers}", []).append(outcome.came / outcome.seconds)
-    outcome = load.ask("rate", DELIVERIES_PER_SECOND / readers, seconds)
-    figures.setdefault(f"p50 {readers}", []).append(outcome.p50)
-    figures.setdefault(f"p99 {readers}", []).append(outcome.p99)
+    alone, burst = load.ask("fan", 1, seconds), load.ask("fan", BURST, seconds)
+    steady = load.ask("rate", DELIVERIES_PER_SECOND / readers, seconds)
+    return {
+        f"one {readers}": alone.came / alone.seconds,
+        f"burst {readers}": burst.came / burst.seconds,
+        f"p50 {readers}": steady.p50,
+        f"p99 {readers}": steady.p99,
+    }
 
 
-def one(system: System, given: argparse.Namespace, figures: Figures) -> None:
+def one(system: System, given: argparse.Namespace) -> dict[str, float]:
     """A round of one system."""
     with loaded(system, given.readers) as setup:
-        setup.load.open(IN_FLIGHT)
-        setup.load.open_publishers()
-        measure(setup, given.readers, given.seconds, figures)
-        setup.load.ask("shrink", given.few)
-        setup.load.ask("idle", 3)  # until the server has noticed
-        measure(setup, given.few, given.seconds, figures)
+        load = setup.load
+        load.open(IN_FLIGHT)
+        load.open_publishers()
+        many = measure(load, given.readers, given.seconds)
+        load.ask("shrink", given.few)
+        load.ask("idle", SETTLE_SECONDS)  # until the server has noticed
+        return many | measure(load, given.few, given.seconds)
 
 
-def tables(given: argparse.Namespace, all_figures: dict[str, Figures]) -> str:
-    """A table for each number of readers."""
-    parts = []
-    for readers in (given.readers, given.few):
-        rows = []
-        for system in SYSTEMS:
-            figures = all_figures[system.name]
-            cells = []
-            for name in (f"one {readers}", f"burst {readers}"):
-                ratio = report.ratio(figures[name], all_figures[PUBSUB.name][name])
-                cells += [report.spread(figures[name]), f"{ratio:.2f}"]
-            cells += [report.spread(figures[f"{p} {readers}"], 1) for p in ("p50", "p99")]
-            rows.append([system.title, *cells])
-        head = (f"{readers:,} readers", "deliveries/s, one by one", "ratio", f"{BURST} at once", "ratio",
-                "p50, ms", "p99, ms")  # fmt: skip
-        parts.append(report.table(head, rows))
-    return "\n\n".join(parts)
+def row(system: System, readers: int, figures: Figures, theirs: Figures) -> list[str]:
+    """A system's line of the table."""
+    cells = [system.title]
+    for name in (f"one {readers}", f"burst {readers}"):
+        cells += [report.spread(figures[name]), f"{report.ratio(figures[name], theirs[name]):.2f}"]
+    return [*cells, *(report.spread(figures[f"{share} {readers}"], 1) for share in ("p50", "p99"))]
 
 
 def main() -> int:
-    """Run all systems, one after the other, again and again."""
-    options = argparse.ArgumentParser(description=__doc__)
-    options.add_argument("--readers", type=int, default=5000)
-    options.add_argument("--few", type=int, default=1000)
-    options.add_argument("--seconds", type=float, default=2)
-    options.add_argument("--rounds", type=int, default=3)
-    options.add_argument("--json", default="", help="write the figures to this file too")
-    given = options.parse_args()
-    raise_file_limit()
-    figures: dict[str, Figures] = {system.name: {} for system in SYSTEMS}
-    for number in range(given.rounds):
-        for system in SYSTEMS:
-            one(system, given, figures[system.name])
-            print(f"round {number + 1}: {system.title} done", file=sys.stderr)
-    print(tables(given, figures))
-    result: dict[str, Any] = {"rounds": given.rounds, "systems": figures}
-    report.write(given.json, result)
+    """Run all systems."""
+    given = options(__doc__, readers=5000, few=1000, seconds=2.0, rounds=3)
+    figures = by_name(interleaved(SYSTEMS, given.rounds, lambda system: one(system, given)))
+    for readers in (given.readers, given.few):
+        rows = [row(system, readers, figures[system.name], figures[PUBSUB.name]) for system in SYSTEMS]
+        head = (f"{readers:,} readers", "deliveries/s, one by one", "ratio", f"{BURST} at once", "ratio",
+                "p50, ms", "p99, ms")  # fmt: skip
+        print(report.table(head, rows) + "\n")
+    report.write(given.json, {"systems": figures})
     return 0
 
 

@@ -4,13 +4,13 @@ Everyone is signed in and in one room. What the kernel keeps for a socket is not
 ``.venv/bin/python -m bench.idle [--readers 5000 --seconds 50 --rounds 1]``, after ``make .venv/.peers``.
 """
 
-import argparse
 import sys
 
 from bench import report
 from bench.load import loaded
 from bench.process import cpu_seconds, resident_kb
-from bench.systems import KEEPSEAT, PUBSUB, STREAMS, System, raise_file_limit
+from bench.rounds import by_name, interleaved, options
+from bench.systems import KEEPSEAT, PUBSUB, STREAMS, System
 
 SYSTEMS = (KEEPSEAT, PUBSUB, STREAMS)
 IN_FLIGHT = 64
@@ -18,10 +18,9 @@ SETTLE_SECONDS = 3
 HEAD = (
     "idle", "KB a connection", "server with nobody, MB", "% of a core", "with nobody, %", "pings a second",
 )  # fmt: skip
-Figures = dict[str, list[float]]
 
 
-def one(system: System, readers: int, seconds: float, figures: Figures) -> None:
+def one(system: System, readers: int, seconds: float) -> dict[str, float]:
     """A round of one system."""
     with loaded(system, readers) as setup:
         pid, load = setup.server.pid, setup.load
@@ -38,33 +37,23 @@ def one(system: System, readers: int, seconds: float, figures: Figures) -> None:
         load.ask("idle", SETTLE_SECONDS)
         full = resident_kb(pid)
         busy, pings = idle(seconds)
-    measured = {
+    return {
         "kb": (full - empty) / readers, "mb": empty / 1024, "cpu": busy, "nobody": nobody, "pings": pings,
     }  # fmt: skip
-    for name, value in measured.items():
-        figures.setdefault(name, []).append(value)
 
 
 def main() -> int:
-    """Run all systems, one after the other, again and again."""
-    options = argparse.ArgumentParser(description=__doc__)
-    options.add_argument("--readers", type=int, default=5000)
-    options.add_argument("--seconds", type=float, default=50)
-    options.add_argument("--rounds", type=int, default=1)
-    options.add_argument("--json", default="", help="write the figures to this file too")
-    given = options.parse_args()
-    raise_file_limit()
-    figures: dict[str, Figures] = {system.name: {} for system in SYSTEMS}
-    for number in range(given.rounds):
-        for system in SYSTEMS:
-            one(system, given.readers, given.seconds, figures[system.name])
-            print(f"round {number + 1}: {system.title} done", file=sys.stderr)
+    """Run all systems."""
+    given = options(__doc__, readers=5000, seconds=50.0, rounds=1)
+    figures = by_name(
+        interleaved(SYSTEMS, given.rounds, lambda system: one(system, given.readers, given.seconds))
+    )
     rows = [
         [system.title, *(report.spread(values, 1) for values in figures[system.name].values())]
         for system in SYSTEMS
     ]
     print(report.table(HEAD, rows))
-    report.write(given.json, {"readers": given.readers, "rounds": given.rounds, "systems": figures})
+    report.write(given.json, {"readers": given.readers, "systems": figures})
     return 0
 
 

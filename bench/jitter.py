@@ -14,7 +14,8 @@ import sys
 from typing import Any
 
 from bench import report
-from bench.systems import HERE, INSTALLED, KEEPSEAT, NODE, PUBSUB, STREAMS, System, raise_file_limit, running
+from bench.rounds import interleaved, options
+from bench.systems import HERE, INSTALLED, KEEPSEAT, NODE, PUBSUB, STREAMS, System, running
 from tests.support.tokens import API_KEY, SECRET
 
 SYSTEMS = (KEEPSEAT, PUBSUB, STREAMS)
@@ -30,18 +31,18 @@ HEAD = (
 )  # fmt: skip
 
 
-def one(system: System, options: argparse.Namespace, seed: int) -> dict[str, Any]:
+def one(system: System, given: argparse.Namespace) -> dict[str, Any]:
     """Run one system once."""
     with running(system) as servers:
         task = {
             "system": system.name,
             "urls": [server.url for server in servers],
-            "clients": options.clients,
-            "seconds": options.seconds,
+            "clients": given.clients,
+            "seconds": given.seconds,
             "messages": MESSAGES,
             "cutEveryMs": CUT_EVERY_MS,
             "awayMs": AWAY_MS,
-            "seed": seed,
+            "seed": given.seed,
             "secret": SECRET,
             "apiKey": API_KEY,
         }
@@ -51,7 +52,7 @@ def one(system: System, options: argparse.Namespace, seed: int) -> dict[str, Any
             input=json.dumps(task),
             stdout=subprocess.PIPE,
             text=True,
-            timeout=options.seconds + GRACE_SECONDS,
+            timeout=given.seconds + GRACE_SECONDS,
             check=True,
         )
     result: dict[str, Any] = json.loads(done.stdout)
@@ -95,21 +96,10 @@ def is_good(figures: dict[str, Any]) -> bool:
 
 
 def main() -> int:
-    """Run all systems, one after the other, again and again."""
-    options = argparse.ArgumentParser(description=__doc__)
-    options.add_argument("--clients", type=int, default=1000)
-    options.add_argument("--seconds", type=float, default=60)
-    options.add_argument("--rounds", type=int, default=1)
-    options.add_argument("--seed", type=int, default=1)
-    options.add_argument("--json", default="", help="write the figures to this file too")
-    given = options.parse_args()
-    raise_file_limit()
-    rounds: dict[str, list[dict[str, Any]]] = {system.name: [] for system in SYSTEMS}
-    for number in range(given.rounds):
-        for system in SYSTEMS:
-            rounds[system.name].append(one(system, given, given.seed + number))
-            print(f"round {number + 1}: {system.title} done", file=sys.stderr)
-    figures = {name: together(results) for name, results in rounds.items()}
+    """Run all systems; returns 1 where we did not keep our promise."""
+    given = options(__doc__, clients=1000, seconds=60.0, rounds=1, seed=1)
+    results = interleaved(SYSTEMS, given.rounds, lambda system: one(system, given))
+    figures = {name: together(of_rounds) for name, of_rounds in results.items()}
     print(report.table(HEAD, [row(system, figures[system.name]) for system in SYSTEMS]))
     report.write(given.json, {"clients": given.clients, "seconds": given.seconds, "systems": figures})
     good = is_good(figures[KEEPSEAT.name])

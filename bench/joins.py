@@ -6,14 +6,14 @@ that also reads and writes a session in the store. Run: ``.venv/bin/python -m be
 --rounds 3]``, after ``make .venv/.peers``.
 """
 
-import argparse
 import sys
 from dataclasses import replace
 
 from bench import report
 from bench.load import LIMIT, loaded
 from bench.process import cpu_seconds
-from bench.systems import KEEPSEAT, PUBSUB, STREAMS, System, raise_file_limit
+from bench.rounds import Figures, by_name, interleaved, options
+from bench.systems import KEEPSEAT, PUBSUB, STREAMS, System
 
 WITH_SESSIONS = replace(
     PUBSUB, name="sessions", title="Socket.IO, redis adapter, and a session", keeps_sessions=True
@@ -22,10 +22,9 @@ SYSTEMS = (LIMIT, KEEPSEAT, WITH_SESSIONS, PUBSUB, STREAMS)
 IN_FLIGHT = 256
 SETTLE_SECONDS = 3
 HEAD = ("joins", "a second", "ratio", "server CPU a join, us", "p50, ms", "p99, ms")
-Figures = dict[str, list[float]]
 
 
-def one(system: System, readers: int, figures: Figures) -> None:
+def one(system: System, readers: int) -> dict[str, float]:
     """A round of one system: everybody comes, is cut off, and comes again."""
     with loaded(system, readers) as setup:
         setup.load.open(IN_FLIGHT)
@@ -34,11 +33,8 @@ def one(system: System, readers: int, figures: Figures) -> None:
         cpu = cpu_seconds(setup.server.pid)
         outcome = setup.load.open(IN_FLIGHT)
         cpu = cpu_seconds(setup.server.pid) - cpu
-    measured = {
-        "rate": readers / outcome.seconds, "cpu": cpu / readers * 1e6, "p50": outcome.p50, "p99": outcome.p99,
-    }  # fmt: skip
-    for name, value in measured.items():
-        figures.setdefault(name, []).append(value)
+    each = cpu / readers * 1e6
+    return {"rate": readers / outcome.seconds, "cpu": each, "p50": outcome.p50, "p99": outcome.p99}
 
 
 def row(system: System, figures: Figures, theirs: Figures) -> list[str]:
@@ -48,21 +44,12 @@ def row(system: System, figures: Figures, theirs: Figures) -> list[str]:
 
 
 def main() -> int:
-    """Run all systems, one after the other, again and again."""
-    options = argparse.ArgumentParser(description=__doc__)
-    options.add_argument("--readers", type=int, default=5000)
-    options.add_argument("--rounds", type=int, default=3)
-    options.add_argument("--json", default="", help="write the figures to this file too")
-    given = options.parse_args()
-    raise_file_limit()
-    figures: dict[str, Figures] = {system.name: {} for system in SYSTEMS}
-    for number in range(given.rounds):
-        for system in SYSTEMS:
-            one(system, given.readers, figures[system.name])
-            print(f"round {number + 1}: {system.title} done", file=sys.stderr)
+    """Run all systems."""
+    given = options(__doc__, readers=5000, rounds=3)
+    figures = by_name(interleaved(SYSTEMS, given.rounds, lambda system: one(system, given.readers)))
     theirs = figures[WITH_SESSIONS.name]
     print(report.table(HEAD, [row(system, figures[system.name], theirs) for system in SYSTEMS]))
-    report.write(given.json, {"readers": given.readers, "rounds": given.rounds, "systems": figures})
+    report.write(given.json, {"readers": given.readers, "systems": figures})
     return 0
 
 
