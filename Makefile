@@ -20,7 +20,7 @@ test: .venv/.dev .venv/.recipes debian  ## everything
 bench: .venv/.dev  ## what users weigh in the store; what a long line, a large house and a storm cost: bench/README.md
 	@worst=0; for name in memory queue seats storm; do $(PY) -m bench.$$name || worst=1; done; exit $$worst
 
-bench-peers: .venv/.peers  ## beside Socket.IO, a quarter of an hour on a machine that does nothing else: docs/performance.md
+bench-peers: .venv/.peers  ## beside Socket.IO, a quarter of an hour: docs/performance.md
 	mkdir -p var
 	@worst=0; for name in jitter fanout joins idle; do $(PY) -m bench.$$name --json var/$$name.json || worst=1; done; exit $$worst
 
