@@ -27,6 +27,7 @@ def measure(load: Load, readers: int, seconds: float) -> dict[str, float]:
     load.ask("fan", 1, 0.5)  # warm
     alone, burst = load.ask("fan", 1, seconds), load.ask("fan", BURST, seconds)
     steady = load.ask("rate", DELIVERIES_PER_SECOND / readers, seconds)
+    assert not any(outcome.failed for outcome in (alone, burst, steady)), "readers were closed"
     return {
         f"one {readers}": alone.came / alone.seconds,
         f"burst {readers}": burst.came / burst.seconds,

@@ -21,7 +21,7 @@ WITH_SESSIONS = replace(
 SYSTEMS = (LIMIT, KEEPSEAT, WITH_SESSIONS, PUBSUB, STREAMS)
 IN_FLIGHT = 256
 SETTLE_SECONDS = 3
-HEAD = ("joins", "a second", "ratio", "server CPU a join, us", "p50, ms", "p99, ms")
+HEAD = ("joins", "a second", "ratio", "server CPU a join, us", "p50, ms", "p99, ms", "turned away")
 
 
 def one(system: System, readers: int) -> dict[str, float]:
@@ -34,13 +34,16 @@ def one(system: System, readers: int) -> dict[str, float]:
         outcome = setup.load.open(IN_FLIGHT)
         cpu = cpu_seconds(setup.server.pid) - cpu
     each = cpu / readers * 1e6
-    return {"rate": readers / outcome.seconds, "cpu": each, "p50": outcome.p50, "p99": outcome.p99}
+    return {
+        "rate": readers / outcome.seconds, "cpu": each, "p50": outcome.p50, "p99": outcome.p99,
+        "away": outcome.failed,
+    }  # fmt: skip
 
 
 def row(system: System, figures: Figures, theirs: Figures) -> list[str]:
     """A system's line of the table."""
     cells = [report.spread(figures["rate"]), f"{report.ratio(figures['rate'], theirs['rate']):.2f}"]
-    return [system.title, *cells, *(report.spread(figures[name]) for name in ("cpu", "p50", "p99"))]
+    return [system.title, *cells, *(report.spread(figures[name]) for name in ("cpu", "p50", "p99", "away"))]
 
 
 def main() -> int:

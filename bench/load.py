@@ -20,7 +20,8 @@ PUBLISHERS = 16
 
 
 class Outcome(NamedTuple):
-    """What one command of the generator came to; ``p50`` and ``p99`` in milliseconds."""
+    """What one command of the generator came to; ``p50`` and ``p99`` in milliseconds, ``failed`` are
+    connections that were refused or closed, each time."""
 
     opened: int
     failed: int
@@ -47,9 +48,7 @@ class Load:
         process.stdin.flush()
         answer = process.stdout.readline()
         assert answer, f"the generator has ended with {process.wait()}"
-        outcome = Outcome(**json.loads(answer))
-        assert not outcome.failed, f"{words}: {outcome}"
-        return outcome
+        return Outcome(**json.loads(answer))
 
     def open(self, in_flight: int) -> Outcome:
         """Open all readers; all of them must come in."""
