@@ -101,9 +101,7 @@ class System:
         """A server process of it, not started."""
         if not self.adapter:
             # the benchmark's own publishers are no users
-            return ServerProcess(
-                log, redis_url=store.url, max_connections=50_000, message_rate=1e6, message_burst=1_000_000
-            )
+            return ServerProcess(log, redis_url=store.url, message_rate=1e6, message_burst=1_000_000)
         session = {"SESSION": "1"} if self.keeps_sessions else {}
         return NodeServer(log, ADAPTER=self.adapter, REDIS_URL=store.url, **session)
 
