@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 PY := .venv/bin/python
 
-.PHONY: run cluster test lint bench demo-crowd lock debian clean
+.PHONY: run cluster test lint bench bench-peers demo-crowd lock debian clean
 
 run: .venv/.server  ## one process, embedded Valkey, demo page on http://127.0.0.1:8000
 	$(PY) server.py $(ARGS)
@@ -19,6 +19,17 @@ test: .venv/.dev .venv/.recipes debian  ## everything
 
 bench: .venv/.dev  ## what users weigh in the store; what a long line, a large house and a storm cost: bench/README.md
 	@worst=0; for name in memory queue seats storm; do $(PY) -m bench.$$name || worst=1; done; exit $$worst
+
+bench-peers: .venv/.peers  ## beside Socket.IO, a quarter of an hour: docs/performance.md
+	mkdir -p var
+	@worst=0; for name in jitter fanout joins idle; do $(PY) -m bench.$$name --json var/$$name.json || worst=1; done; exit $$worst
+
+# what is compared with; our own server needs none of it
+.venv/.peers: bench/peers/package.json .venv/.dev
+	mkdir -p .venv/peers
+	cp bench/peers/package.json .venv/peers
+	$(NPM) install --silent --no-fund --no-audit --no-package-lock --prefix .venv/peers
+	touch $@
 
 demo-crowd: .venv/.dev  ## buyers for the demo that runs on http://127.0.0.1:8000
 	$(PY) -m bench.crowd $(ARGS)

@@ -1,0 +1,95 @@
+/* The machine's limit: a server that does nothing but one send() for each reader and publication.
+ *
+ *   csend PORT
+ *
+ * It upgrades whoever comes, and sends what one client says, as it is, to all the others.
+ */
+#define _GNU_SOURCE
+#include <arpa/inet.h>
+#include <errno.h>
+#include <netinet/tcp.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+enum { EVENTS = 1024, BUFFER = 65536, MOST = 65536 };
+
+static const char hello[] = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n";
+static int poller, readers[MOST], count;
+static char upgraded[MOST];
+
+static void watch(int fd) {
+    struct epoll_event event = {.events = EPOLLIN, .data.fd = fd};
+    epoll_ctl(poller, EPOLL_CTL_ADD, fd, &event);
+}
+
+static void gone(int fd) {
+    for (int at = 0; at < count; at++)
+        if (readers[at] == fd) readers[at--] = readers[--count];
+    close(fd);
+}
+
+/* One frame of less than 64 KiB, without its mask, to all others. The mask of our clients is zero. */
+static size_t pass_on(int from, const unsigned char *data, size_t left) {
+    static char out[BUFFER];
+    if (left < 8) return 0;
+    size_t size = data[1] & 127, head = 2;
+    if (size == 126) size = (size_t)data[2] << 8 | data[3], head = 4;
+    if (left < head + 4 + size) return 0;
+    if ((data[0] & 15) == 1) {
+        memcpy(out, data, head);
+        out[1] &= 127;
+        memcpy(out + head, data + head + 4, size);
+        for (int at = 0; at < count; at++)
+            if (readers[at] != from) send(readers[at], out, head + size, MSG_NOSIGNAL);
+    }
+    return head + 4 + size;
+}
+
+static void heard(int fd) {
+    static unsigned char data[BUFFER];
+    ssize_t got = recv(fd, data, sizeof data, 0);
+    if (got <= 0) {
+        if (got == 0 || errno != EAGAIN) gone(fd);
+        return;
+    }
+    if (!upgraded[fd]) {
+        upgraded[fd] = 1;
+        readers[count++] = fd;
+        send(fd, hello, sizeof hello - 1, MSG_NOSIGNAL);
+        return;
+    }
+    for (size_t used = 0, step; used < (size_t)got && (step = pass_on(fd, data + used, (size_t)got - used));) used += step;
+}
+
+int main(int words, char **word) {
+    struct sockaddr_in at = {.sin_family = AF_INET};
+    struct epoll_event events[EVENTS];
+    int one = 1, listening = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0);
+    if (words != 2) return 2;
+    at.sin_port = htons((unsigned short)atoi(word[1]));
+    at.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    setsockopt(listening, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one);
+    if (bind(listening, (struct sockaddr *)&at, sizeof at) || listen(listening, 4096)) return 1;
+    poller = epoll_create1(0);
+    watch(listening);
+    for (;;) {
+        int ready = epoll_wait(poller, events, EVENTS, -1);
+        for (int n = 0; n < ready; n++) {
+            int fd = events[n].data.fd;
+            if (fd != listening) {
+                heard(fd);
+                continue;
+            }
+            while ((fd = accept4(listening, NULL, NULL, SOCK_NONBLOCK)) >= 0) {
+                if (fd >= MOST) return 1;
+                setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
+                upgraded[fd] = 0;
+                watch(fd);
+            }
+        }
+    }
+}
