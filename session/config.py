@@ -66,6 +66,7 @@ class Config:
     demo: bool | None = _option(
         None, "demo page and sign-in by name; default: on only without any JWT key", AUTH
     )
+    demo_kill: bool = _option(False, "the demo page may kill its server, which something starts again", AUTH)
     access_token_ttl: float = _option(900.0, "life of an access token from the demo sign-in", AUTH, 1)
     refresh_token_ttl: float = _option(14 * 86400.0, "life of a sign-in", AUTH, 1)
     refresh_grace: float = _option(15.0, "a used refresh token still brings its successor this long", AUTH, 0)
@@ -232,5 +233,7 @@ def _check(config: Config) -> None:
         raise ConfigError(f"--port: must be 0 to 65535, got {config.port}")
     if config.redis_url and not config.redis_url.startswith(("redis://", "rediss://", "unix://")):
         raise ConfigError("--redis-url: must start with redis://, rediss:// or unix://")
+    if config.demo_kill and not config.is_demo:
+        raise ConfigError("--demo-kill is for a demo only")
     if config.demo is False and not config.has_jwt_key:
         raise ConfigError("--demo=false needs a key: --jwt-secret, --jwt-public-key or --jwt-jwks-url")

@@ -13,6 +13,8 @@ EVENTS = "{srv}events"
 """Sorted set: event id -> when it was last written; names where to look, the event itself is the truth."""
 ACTIVE = "{srv}active"
 """Sorted set: event id -> when a server last used its line or its seats: what is looked at for timed work."""
+FIGURES = "{srv}figures"
+"""Hash: instance -> what it does, as JSON: for operators."""
 
 BUCKETS = tuple(f"{n:02x}" for n in range(256))
 

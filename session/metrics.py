@@ -81,3 +81,7 @@ class Metrics:
             "Time in which the event loop stood still for a quarter of a second or more",
             registry=r,
         )
+
+    def value(self, name: str, **labels: str) -> int:
+        """A counter or gauge as it stands, by the name that Prometheus reads; 0 where it was not used yet."""
+        return int(self.registry.get_sample_value(name, labels) or 0)

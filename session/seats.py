@@ -57,6 +57,14 @@ class Booking(NamedTuple):
     replicated: bool | None
 
 
+class Record(NamedTuple):
+    """A booking that stands, and since when (Unix ms)."""
+
+    booking_id: str
+    booked_at: int
+    seats: list[str]
+
+
 class Published(NamedTuple):
     """The published state of an event's seats, at exactly a position of their room."""
 
@@ -230,6 +238,28 @@ class Seats:
         self._soon(event_id, answer[1])
         if answer[0] == b"taken":
             raise Refused(Code.SEAT_UNAVAILABLE, "not all of these are sold", {"seats": _text(answer[2:])})
+
+    async def bookings_of(self, event_id: str, user_id: str) -> list[Record]:
+        """What a user has booked; without seats that were given back. It looks at all bookings of the event.
+
+        Raises:
+            Unavailable: the store did not answer in time.
+        """
+        k = keys.sale(event_id)
+        rows = await self._store.script("bookings", [k.bookings], [user_id])
+        if not rows:
+            return []
+        word, states = await self._store.script("seats_map", [k.event, k.map])
+        catalog = await self._catalog(event_id, word)
+        if catalog is None:
+            return []
+        found = []
+        for booking, at, text in zip(*[iter(rows)] * 3, strict=True):
+            known, _ = catalog.named(text.decode().split())
+            sold = [seat for seat, i in known.items() if states[i : i + 1] == b"s"]
+            if sold:
+                found.append(Record(booking.decode(), int(at), sold))
+        return found
 
     async def flush(self, event_id: str) -> bool:
         """Publish what waits; False where it is too early.

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from session import keys
 from session.boards import Boards
+from session.census import Census
 from session.commands import Commands
 from session.config import Config
 from session.entrance import Entrance
@@ -55,6 +56,7 @@ class Services:
     janitor: Janitor
     entrance: Entrance
     commands: Commands
+    census: Census
 
 
 def build(config: Config, *, redis_url: str, secret: str, api_key: str) -> Services:
@@ -115,12 +117,16 @@ def build(config: Config, *, redis_url: str, secret: str, api_key: str) -> Servi
         lobby.user_gone(user_id)
         boards.forget(user_id)
 
+    events = Events(store, config)
+    census = Census(
+        store=store, leases=leases, hub=hub, metrics=metrics, events=events, waiting_rooms=waiting_rooms
+    )
     leases.on_incarnation = on_incarnation
     hub.on_user_gone = on_user_gone
     return Services(
         config=config, metrics=metrics, api_key=api_key, store=store, leases=leases, verifier=verifier,
         issuer=issuer, sign_ins=SignIns(store, verifier, issuer, config), manager=manager, rooms=rooms,
-        events=Events(store, config), hub=hub, listener=listener, watch=watch, presence=presence,
+        events=events, hub=hub, listener=listener, watch=watch, presence=presence,
         seats=seats, boards=boards, waiting_rooms=waiting_rooms, ticker=ticker, lobby=lobby,
-        janitor=janitor, entrance=entrance, commands=commands,
+        janitor=janitor, entrance=entrance, commands=commands, census=census,
     )  # fmt: skip

@@ -462,9 +462,12 @@ class Issuer:
         self._jws = _make_jws()
         self._keys = [_secret_key(config, secret)] if secret else []
 
-    def access(self, user_id: str, role: str, sign_in: str, now: float) -> tuple[str, int]:
-        """An access token, and when it expires (Unix ms); ``now`` is Unix seconds."""
-        expires_at = int(now + self._config.access_token_ttl)
+    def access(
+        self, user_id: str, role: str, sign_in: str, now: float, life: float | None = None
+    ) -> tuple[str, int]:
+        """An access token, and when it expires (Unix ms); ``now`` is Unix seconds, ``life`` another one than
+        the option's."""
+        expires_at = int(now + (life or self._config.access_token_ttl))
         claims = {
             "jti": secrets.token_urlsafe(12),
             "sub": user_id,

@@ -28,6 +28,11 @@ export async function signIn(name) {
   localStorage.setItem(KEY, answer.token);
 }
 
+/** Another token for the same sign-in. @param {string} fresh */
+export function setToken(fresh) {
+  localStorage.setItem(KEY, fresh);
+}
+
 /** What to call the user: not every name is a user id. @param {string} user */
 export function nameOf(user) {
   const { userId: owner, name } = JSON.parse(localStorage.getItem(NAME_KEY) ?? '{}');

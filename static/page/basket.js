@@ -1,18 +1,19 @@
 /** What this user holds: the seats, the sum, the time that is left, and what can be done about it. */
 
 import { h, icon } from './dom.js';
-import { formatPrice, t } from './i18n.js';
-import { placesOf, priceOf } from './seat-plan.js';
-import { clockText, every } from './ticker.js';
+import { t } from './i18n.js';
+import { placesOf, sumOf } from './seat-plan.js';
+
+/** @typedef {import('../keepseat/elements/hold-countdown.js').HoldCountdown} HoldCountdown */
 
 /** So long before the end the user is warned. */
-const WARN_MS = 30_000;
+const WARN_SECONDS = 30;
 
 /**
  * @param {object} options
  * @param {import('../keepseat/client.js').Client} options.client
  * @param {import('../keepseat/seats.js').Seats} options.seats
- * @param {import('./seat-plan.js').Plan} options.plan
+ * @param {import('../keepseat/elements/seat-plan.js').Plan} options.plan
  * @param {(work: () => Promise<unknown>) => void} options.run does it, and says what went wrong
  * @param {(held: string[]) => Promise<unknown>} options.pay
  * @param {AbortSignal} options.signal
@@ -21,7 +22,14 @@ export function basket({ client, seats, plan, run, pay, signal }) {
   const heading = h('h3', { tabindex: '-1' }, t('yourSeats'));
   const list = h('ul', { class: 'held' });
   const sum = h('b', { class: 'sum' });
-  const time = h('b', { role: 'timer', 'aria-label': t('timeLeft') });
+  const time = /** @type {HoldCountdown} */ (
+    h('hold-countdown', {
+      'aria-label': t('timeLeft'),
+      'warn-seconds': WARN_SECONDS,
+      warn: () => showWarning(true),
+    })
+  );
+  time.now = () => client.serverNow();
   // in the document before its words are: only what is put into a live region is read out
   const warning = h('p', { role: 'alert' });
   const extend = button('secondary', 'clock', t('extend'), () => seats.extend());
@@ -36,7 +44,7 @@ export function basket({ client, seats, plan, run, pay, signal }) {
       {},
       heading,
       sum,
-      h('p', { class: 'time-left' }, icon('clock'), h('span', {}, t('timeLeft')), time),
+      h('p', { class: 'time-left' }, h('span', {}, t('timeLeft')), time),
     ),
     box,
     list,
@@ -59,7 +67,18 @@ export function basket({ client, seats, plan, run, pay, signal }) {
   function show() {
     // whatever else changes on the map leaves this list, and the focus in it, alone
     if (seats.held.join() !== shown) showHeld();
-    tick();
+    const end = seats.holdExpiresAt === null ? '' : String(seats.holdExpiresAt);
+    if ((time.getAttribute('expires-at') ?? '') === end) return;
+    showWarning(false);
+    if (end) time.setAttribute('expires-at', end);
+    else time.removeAttribute('expires-at');
+  }
+
+  /** Said once: a text that changes each second would never stop being read. @param {boolean} isShort */
+  function showWarning(isShort) {
+    box.classList.toggle('is-shown', isShort);
+    extend.hidden = !isShort;
+    warning.textContent = isShort ? t('holdEnds') : '';
   }
 
   function showHeld() {
@@ -68,13 +87,13 @@ export function basket({ client, seats, plan, run, pay, signal }) {
     list.replaceChildren(...seats.held.map(line));
     element.hidden = !seats.held.length;
     if (hadFocus) heading.focus();
-    sum.textContent = t('sum', { price: formatPrice(total()) });
-    sum.hidden = !seats.held.some((id) => plan.byId.get(id)?.price != null);
+    const price = sumOf(plan, seats.held);
+    sum.textContent = price && t('sum', { price });
+    sum.hidden = !price;
   }
 
   /** @param {string} id */
   function line(id) {
-    const seat = plan.byId.get(id);
     const place = placesOf(plan, [id]);
     const click = () => run(() => seats.release([id]));
     const release = h(
@@ -82,29 +101,11 @@ export function basket({ client, seats, plan, run, pay, signal }) {
       { type: 'button', class: 'quiet', 'aria-label': t('releaseSeat', { place }), click },
       icon('close'),
     );
-    return h(
-      'li',
-      {},
-      h('span', {}, place),
-      h('span', { class: 'price' }, priceOf(seat?.price ?? null)),
-      release,
-    );
-  }
-
-  const total = () => seats.held.reduce((all, id) => all + (plan.byId.get(id)?.price ?? 0), 0);
-
-  function tick() {
-    const left = seats.holdExpiresAt === null ? Infinity : seats.holdExpiresAt - client.serverNow();
-    const isShort = left <= WARN_MS;
-    if (left !== Infinity) time.textContent = clockText(left);
-    box.classList.toggle('is-shown', isShort);
-    extend.hidden = !isShort;
-    // said once: a text that changes each second would never stop being read
-    if (isShort !== warning.hasChildNodes()) warning.textContent = isShort ? t('holdEnds') : '';
+    return h('li', {}, h('span', {}, place), release);
   }
 
   seats.addEventListener('change', show, { signal });
-  every(tick, signal);
+  showWarning(false);
   show();
   return element;
 }

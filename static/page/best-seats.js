@@ -4,7 +4,7 @@ import { h, icon } from './dom.js';
 import { t } from './i18n.js';
 
 /**
- * @param {import('./seat-plan.js').Plan} plan
+ * @param {import('../keepseat/elements/seat-plan.js').Plan} plan
  * @param {number} maxSeats
  * @param {(count: number, section?: string) => void} onPick
  */

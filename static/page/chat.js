@@ -36,7 +36,8 @@ export function chatBox(client, room, author) {
     button.disabled = true;
     trouble.replaceChildren();
     try {
-      await client.publish(room, { ...author, text }, { key: last.key });
+      // it waits for the line, however long that takes
+      await client.publish(room, { ...author, text }, { key: last.key, timeoutMs: Infinity });
       last = { text: '', key: '' };
       input.value = '';
     } catch (error) {

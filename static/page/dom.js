@@ -1,23 +1,6 @@
-/** Building elements without markup in strings: nothing a user wrote can become HTML. */
+/** The page's own drawings, and the building of elements. */
 
-/** @typedef {Node | string | null | undefined | false} Child */
-
-/**
- * @param {string} tag
- * @param {Record<string, any>} [attributes] functions are listeners; false and null leave the attribute out
- * @param {Child[]} children
- * @returns {HTMLElement}
- */
-export function h(tag, attributes = {}, ...children) {
-  const element = document.createElement(tag);
-  for (const [name, value] of Object.entries(attributes)) {
-    if (typeof value === 'function') element.addEventListener(name, value);
-    else if (value !== false && value != null)
-      element.setAttribute(name, value === true ? '' : String(value));
-  }
-  element.append(...children.filter(isShown));
-  return element;
-}
+export { h } from '../keepseat/elements/build.js';
 
 /**
  * @param {string} tag
@@ -55,12 +38,10 @@ const ICONS = {
   warning: 'M12 4l9 16H3zM12 10v4m0 2.5v.5',
   close: 'M6 6l12 12M18 6L6 18',
   down: 'M12 5v14m-6-6l6 6 6-6',
+  globe: 'M12 21a9 9 0 1 0 0-18 9 9 0 0 0 0 18zM3 12h18M12 3c3 3 3.5 6 3.5 9s-.5 6-3.5 9c-3-3-3.5-6-3.5-9S9 6 12 3z',
+  code: 'M8 7l-5 5 5 5M16 7l5 5-5 5M13.5 5l-3 14',
+  cut: 'M6 9a3 3 0 1 0 0-6 3 3 0 0 0 0 6zM6 21a3 3 0 1 0 0-6 3 3 0 0 0 0 6zM8.5 7.5L20 18M8.5 16.5L20 6',
+  bolt: 'M13 3L5 14h6l-1 7 8-11h-6z',
+  key: 'M8 17a4 4 0 1 0 0-8 4 4 0 0 0 0 8zM11.5 11L20 4m-3 2.5l2.5 2.5',
+  gauge: 'M4 18a9 9 0 1 1 16 0M12 14l4-5',
 };
-
-/**
- * @param {Child} child
- * @returns {child is Node | string}
- */
-function isShown(child) {
-  return child !== null && child !== undefined && child !== false;
-}

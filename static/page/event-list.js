@@ -46,11 +46,15 @@ function card(event) {
   return h(
     'article',
     { class: 'event-card' },
-    poster(event.id),
     h(
       'div',
-      { class: 'event-words' },
+      { class: 'event-poster' },
+      poster(event.id),
       h('h2', {}, h('a', { href: `#/events/${event.id}` }, event.title)),
+    ),
+    h(
+      'div',
+      { class: 'event-stub' },
       facts(event),
       h(
         'p',

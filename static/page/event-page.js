@@ -40,11 +40,10 @@ export function eventView(id, context, signal) {
  * @param {Context} context
  * @param {AbortSignal} signal
  */
-function content(event, { user, name, client, history }, signal) {
+function content(event, context, signal) {
   document.title = `${event.title} · Keepseat`;
   const people = h('p', { class: 'people' });
-  const chat = `chat:${event.id}`;
-  stayIn(event.id, chat, client, signal, (count) =>
+  stayIn(event.id, chatOf(event), context.client, signal, (count) =>
     people.replaceChildren(icon('people'), t('here', { count })),
   );
   return h(
@@ -53,17 +52,24 @@ function content(event, { user, name, client, history }, signal) {
     h(
       'header',
       { class: 'hero' },
-      poster(event.id),
-      h(
-        'div',
-        { class: 'hero-words' },
-        h('h1', { tabindex: '-1' }, event.title),
-        facts(event),
-        prices(event),
-        people,
-      ),
+      h('div', { class: 'hero-poster' }, poster(event.id), h('h1', { tabindex: '-1' }, event.title)),
+      h('div', { class: 'hero-words' }, facts(event), prices(event), people),
     ),
-    event.seatCount > 0 && seatPanel(event, client, signal),
+    event.seatCount > 0 && seatPanel(event, context, signal),
+    h('div', { class: 'talks' }, ...talks(event, context, signal)),
+  );
+}
+
+/**
+ * What the organiser says, and what the others say.
+ *
+ * @param {EventInfo} event
+ * @param {Context} context
+ * @param {AbortSignal} signal
+ */
+function talks(event, { user, name, client, history }, signal) {
+  const chat = chatOf(event);
+  return [
     panel('horn', t('announcements'), t('announcementsLead'), [
       feed({
         history,
@@ -85,8 +91,11 @@ function content(event, { user, name, client, history }, signal) {
       }),
       chatBox(client, chat, { from: name, userId: user }),
     ]),
-  );
+  ];
 }
+
+/** @param {EventInfo} event */
+const chatOf = ({ id }) => `chat:${id}`;
 
 /**
  * Be in the event's rooms until the signal comes, over every reconnect; and keep count of who else is.

@@ -1,8 +1,9 @@
 /** What stands between a user and the seats: the opening of the sale, and the waiting room. */
 
+import { clockText } from '../keepseat/elements/hold-countdown.js';
 import { h, icon } from './dom.js';
 import { formatDate, t } from './i18n.js';
-import { clockText, every } from './ticker.js';
+import { every } from './ticker.js';
 
 /** @typedef {'soon' | 'none' | 'waiting' | 'admitted' | 'open'} Phase */
 

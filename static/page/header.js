@@ -1,7 +1,7 @@
-/** The bar at the top: the name of the place, and who is here. */
+/** The bar at the top: the name of the place, the language, and who is here. */
 
 import { h, icon } from './dom.js';
-import { t } from './i18n.js';
+import { LANGUAGES, chooseLanguage, language, t } from './i18n.js';
 
 /**
  * @param {HTMLElement} place
@@ -10,18 +10,34 @@ import { t } from './i18n.js';
 export function showHeader(place, user) {
   const skip = h('a', { class: 'skip', href: '#main', click: skipToMain }, t('skip'));
   const brand = h('a', { class: 'brand', href: '#/' }, icon('ticket'), 'Keepseat');
-  place.replaceChildren(skip, brand, ...(user ? account(user) : []));
+  place.replaceChildren(skip, brand, ...(user ? account(user) : []), languageSwitch());
 }
 
 /** @param {{ name: string, onSignOut: () => void }} user */
 function account({ name, onSignOut }) {
   const spoken = h('span', { class: 'visually-hidden' }, t('signedInAs', { name }));
   const seen = h('span', { 'aria-hidden': 'true' }, name);
+  const tickets = h('a', { class: 'quiet', href: '#/tickets' }, icon('ticket'), label(t('myTickets')));
   return [
+    tickets,
     h('span', { class: 'user' }, spoken, seen),
     h('button', { type: 'button', class: 'quiet', click: onSignOut }, t('signOut')),
   ];
 }
+
+/** To the other language, in its own words. */
+export function languageSwitch() {
+  const other = language === 'ko' ? 'en' : 'ko';
+  return h(
+    'button',
+    { type: 'button', class: 'quiet', lang: other, click: () => chooseLanguage(other) },
+    icon('globe'),
+    label(LANGUAGES[other]),
+  );
+}
+
+/** Words that a narrow bar has no room for; readers of the screen hear them all the same. @param {string} text */
+const label = (text) => h('span', { class: 'label' }, text);
 
 /** The part after `#` names the page here, so the browser's own jump is not for us. @param {Event} event */
 function skipToMain(event) {

@@ -1,15 +1,18 @@
-/** The page's words in the browser's language. On the wire there are only code words. */
+/** The page's words, in the language chosen here or else the browser's. On the wire there are only code words. */
 
-import { en } from '../i18n/en.js';
-import { ko } from '../i18n/ko.js';
+/** @typedef {typeof import('../i18n/en.js').words} Words */
+/** @typedef {keyof Words} Key */
 
-/** @typedef {keyof typeof en} Key */
+const KEY = 'language';
+/** What each language calls itself. */
+export const LANGUAGES = { en: 'English', ko: '한국어' };
+/** @typedef {keyof typeof LANGUAGES} Language */
 
-/** @type {Record<string, Record<Key, string>>} */
-const DICTIONARIES = { en, ko };
+const wished = [localStorage.getItem(KEY) ?? '', ...navigator.languages.map((tag) => tag.split('-')[0])];
+export const language = /** @type {Language} */ (wished.find((name) => name in LANGUAGES) ?? 'en');
 
-export const language =
-  navigator.languages.map((tag) => tag.split('-')[0]).find((l) => l in DICTIONARIES) ?? 'en';
+/** Only the dictionary that is used is loaded. @type {Words} */
+const words = (await (language === 'ko' ? import('../i18n/ko.js') : import('../i18n/en.js'))).words;
 
 const plural = new Intl.PluralRules(language);
 const number = new Intl.NumberFormat(language);
@@ -17,7 +20,14 @@ const price = new Intl.NumberFormat(language, { style: 'currency', currency: 'KR
 const seconds = new Intl.NumberFormat(language, { style: 'unit', unit: 'second', unitDisplay: 'long' });
 const minutes = new Intl.NumberFormat(language, { style: 'unit', unit: 'minute', unitDisplay: 'long' });
 const date = new Intl.DateTimeFormat(language, { dateStyle: 'full', timeStyle: 'short' });
+const clock = new Intl.DateTimeFormat(language, { timeStyle: 'medium' });
 const time = new Intl.DateTimeFormat(language, { timeStyle: 'short' });
+
+/** From now on, on this machine; the page begins anew, and the session is restored. @param {Language} wish */
+export function chooseLanguage(wish) {
+  localStorage.setItem(KEY, wish);
+  location.reload();
+}
 
 /**
  * `{name}` becomes the value. With a `count` that is 1 a key `<key>One` is preferred, where there is one.
@@ -27,7 +37,6 @@ const time = new Intl.DateTimeFormat(language, { timeStyle: 'short' });
  * @returns {string}
  */
 export function t(key, values = {}) {
-  const words = DICTIONARIES[language];
   const single = /** @type {Key} */ (`${key}One`);
   const isOne = typeof values.count === 'number' && plural.select(values.count) === 'one' && single in words;
   return words[isOne ? single : key].replace(/\{(\w+)\}/g, (_, name) => {
@@ -39,7 +48,7 @@ export function t(key, values = {}) {
 /** @param {string} code a code word of the server */
 export function errorText(code) {
   const key = `error_${code}`;
-  return t(/** @type {Key} */ (key in en ? key : 'error_other'));
+  return t(/** @type {Key} */ (key in words ? key : 'error_other'));
 }
 
 /** A length of time, to the second while it is short. @param {number} count */
@@ -49,7 +58,11 @@ export function formatSeconds(count) {
 
 /** @param {number} won */
 export const formatPrice = (won) => price.format(won);
+/** @param {number} count */
+export const formatNumber = (count) => number.format(count);
 /** @param {number} ms */
 export const formatDate = (ms) => date.format(ms);
+/** To the second. @param {number} ms */
+export const formatClock = (ms) => clock.format(ms);
 /** @param {number} ms */
 export const formatTime = (ms) => time.format(ms);

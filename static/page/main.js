@@ -4,13 +4,15 @@ import '../keepseat/elements.js';
 import { connect } from '../keepseat/client.js';
 import { discard, getToken, nameOf, onOtherTab, signOut, token, userId } from './account.js';
 import { dress, showChange } from './connection-banner.js';
-import { eventListView } from './event-list.js';
-import { eventView } from './event-page.js';
+import { h } from './dom.js';
 import { showHeader } from './header.js';
 import { History } from './history.js';
 import { language, t } from './i18n.js';
 import { clear, notify } from './notices.js';
 import { signInView } from './sign-in.js';
+import { loading, placeholder } from './states.js';
+import { startTools } from './tools/start.js';
+import { Wire } from './tools/wire.js';
 
 /** @typedef {{ user: string, name: string, client: import('../keepseat/client.js').Client, history: History, end: (forget: boolean) => void }} Session */
 
@@ -41,6 +43,8 @@ function startSession() {
   const user = userId();
   const life = new AbortController();
   let given = token() ?? '';
+  const wire = new Wire();
+  wire.install();
   const client = connect({ getToken: givenToken, storageKey: `keepseat:${user}` });
   const history = new History(client, `messages:${user}`, life.signal);
   /** @type {typeof getToken} */
@@ -66,6 +70,8 @@ function startSession() {
   };
   status.setAttribute('state', client.state);
   showHeader(header, { name: session.name, onSignOut: leave });
+  life.signal.addEventListener('abort', () => wire.remove());
+  startTools(wire, client, life.signal);
   route();
 }
 
@@ -123,13 +129,47 @@ function wayTo(eventId) {
 
 // --- pages ---
 
-function route() {
+/** Each view is loaded when it is wanted: who signs in need not wait for the map of the seats. */
+async function route() {
   if (!session) return;
   view.abort();
-  view = new AbortController();
-  const [, eventId] = location.hash.match(/^#\/events\/([A-Za-z0-9_-]{1,64})$/) ?? [];
-  if (eventId) show(eventView(eventId, session, view.signal), t('loading'));
-  else show(eventListView(view.signal), t('events'));
+  const life = new AbortController();
+  view = life;
+  const { title, load } = viewOf(location.hash, session, life.signal);
+  document.title = `${title} · Keepseat`;
+  main.replaceChildren(loading(2));
+  const content = await load().catch(notLoaded);
+  if (!life.signal.aborted) show(content, title);
+}
+
+/** A browser may remember that a module could not be had, so the page as a whole is fetched anew. */
+function notLoaded() {
+  const action = h('button', { class: 'primary', click: () => location.reload() }, t('retry'));
+  const text = t('error_network');
+  return placeholder({ sign: 'warning', title: t('loadFailed'), text, heading: 'h1', action });
+}
+
+/**
+ * @param {string} hash
+ * @param {Session} who
+ * @param {AbortSignal} signal
+ * @returns {{ title: string, load: () => Promise<HTMLElement> }}
+ */
+function viewOf(hash, who, signal) {
+  const [, eventId] = hash.match(/^#\/events\/([A-Za-z0-9_-]{1,64})$/) ?? [];
+  if (eventId) {
+    return {
+      title: t('loading'),
+      load: async () => (await import('./event-page.js')).eventView(eventId, who, signal),
+    };
+  }
+  if (hash === '#/tickets') {
+    return {
+      title: t('myTickets'),
+      load: async () => (await import('./tickets-page.js')).ticketsView(who.name, signal),
+    };
+  }
+  return { title: t('events'), load: async () => (await import('./event-list.js')).eventListView(signal) };
 }
 
 /**

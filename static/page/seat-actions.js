@@ -8,7 +8,7 @@ import { placeOf, placesOf } from './seat-plan.js';
  * @param {object} options
  * @param {import('./event-list.js').EventInfo} options.event
  * @param {import('../keepseat/seats.js').Seats} options.seats
- * @param {import('./seat-plan.js').Plan} options.plan
+ * @param {import('../keepseat/elements/seat-plan.js').Plan} options.plan
  * @param {import('./words.js').Words} options.words
  * @param {() => boolean} options.isOpen whether seats can be taken
  */
@@ -16,7 +16,7 @@ export function seatActions({ event, seats, plan, words, isOpen }) {
   /** Seats that an answer is awaited for: a second press would undo the first. @type {Set<string>} */
   const pending = new Set();
 
-  /** @param {import('./seat-plan.js').Seat} seat */
+  /** @param {import('../keepseat/elements/seat-plan.js').Seat} seat */
   function press(seat) {
     const { id } = seat;
     const state = seats.stateOf(id);
@@ -51,8 +51,9 @@ export function seatActions({ event, seats, plan, words, isOpen }) {
 
   /** @param {string[]} ids */
   async function pay(ids) {
-    const { bookingId, seats: booked } = await book(event.id, ids);
-    words.say(t('paid', { seats: placesOf(plan, booked), booking: bookingId }));
+    const booking = await book(event.id, ids);
+    words.say(t('paid', { seats: placesOf(plan, booking.seats), booking: booking.bookingId }));
+    return booking;
   }
 
   /** Do it, and say what went wrong. @param {() => Promise<unknown>} work */

@@ -1,5 +1,7 @@
 /** The sale of one event: the way in, the map, the choice, and what is held. */
 
+import '../keepseat/elements/define.js';
+import { planOf } from '../keepseat/elements/seat-plan.js';
 import { basket } from './basket.js';
 import { bestSeats } from './best-seats.js';
 import { h, icon } from './dom.js';
@@ -8,20 +10,22 @@ import { errorText, t } from './i18n.js';
 import { watchLive } from './liveness.js';
 import { notify } from './notices.js';
 import { seatActions } from './seat-actions.js';
-import { seatMap } from './seat-map.js';
-import { placesOf, planOf } from './seat-plan.js';
+import { placesOf, seatMapLabels } from './seat-plan.js';
+import { placeholder } from './states.js';
+import { showTicket, ticket } from './ticket.js';
 import { waitingRoom } from './waiting-room.js';
 import { wordsPlace } from './words.js';
 
 /** @typedef {import('../keepseat/client.js').Client} Client */
 /** @typedef {import('../keepseat/queue.js').Queue} Queue */
+/** @typedef {import('../keepseat/elements/seat-map.js').SeatMap} SeatMap */
 
 /**
  * @param {import('./event-list.js').EventInfo} event
- * @param {Client} client
+ * @param {{ client: Client, name: string }} context
  * @param {AbortSignal} signal
  */
-export function seatPanel(event, client, signal) {
+export function seatPanel(event, { client, name }, signal) {
   const seats = client.seats(event.id);
   const queue = client.queue(event.id);
   const plan = planOf(event);
@@ -30,10 +34,16 @@ export function seatPanel(event, client, signal) {
   const { run } = actions;
 
   const heading = h('h2', { id: 'panel-seats', tabindex: '-1' }, t('chooseSeats'));
-  const map = seatMap({ plan, seats, onPress: actions.press, signal });
+  const press = (/** @type {CustomEvent} */ { detail }) => actions.press(detail.seat);
+  const map = /** @type {SeatMap} */ (h('seat-map', { 'seat-press': press }));
+  map.labels = seatMapLabels();
+  map.seating = event;
+  map.seats = seats;
   const picker = bestSeats(plan, event.maxSeats, (count, section) => run(() => pick(count, section)));
-  const body = h('div', { class: 'seat-body', hidden: true }, picker, map.element);
-  const loading = h('p', { class: 'hint' }, t('seatsLoading'));
+  const body = h('div', { class: 'seat-body', hidden: true }, picker, map);
+  const loading = h('p', { class: 'seats-wait' }, t('seatsLoading'));
+  const soldOut = placeholder({ sign: 'seat', title: t('soldOut'), text: t('soldOutLead'), heading: 'h3' });
+  soldOut.classList.add('sold-out');
   const stale = h('p', { class: 'stale', role: 'status' });
   const room = event.waitingRoom && waitingRoom({ event, client, queue, onClosed, signal });
   const way = gate({ event, client, queue, onEnter: enter, run, onPhase, signal });
@@ -55,8 +65,8 @@ export function seatPanel(event, client, signal) {
 
   /** @param {string[]} ids */
   async function pay(ids) {
-    await actions.pay(ids);
-    heading.focus();
+    const booking = await actions.pay(ids);
+    showTicket(ticket(event, booking, name, 'h3'), () => heading.focus(), signal);
   }
 
   /** @param {import('./gate.js').Phase} phase */
@@ -64,6 +74,7 @@ export function seatPanel(event, client, signal) {
     const isOpen = phase === 'open' || phase === 'admitted';
     picker.inert = !isOpen;
     body.dataset.open = String(isOpen);
+    map.toggleAttribute('closed', !isOpen);
   }
 
   function onClosed() {
@@ -74,10 +85,12 @@ export function seatPanel(event, client, signal) {
   function showKnown() {
     loading.hidden = seats.isKnown;
     body.hidden = !seats.isKnown;
+    soldOut.hidden = !seats.isKnown || seats.available > 0 || seats.total === 0;
   }
 
   /** @param {boolean} isLive */
   function showLive(isLive) {
+    body.dataset.live = String(isLive);
     stale.textContent = isLive || !seats.isKnown ? '' : t('mapStale');
   }
 
@@ -95,6 +108,7 @@ export function seatPanel(event, client, signal) {
     h('header', {}, icon('seat'), h('div', {}, heading, lead)),
     way.element,
     loading,
+    soldOut,
     body,
     // below the map, in sight wherever that is scrolled to: what comes and goes must not move the seats
     h('div', { class: 'dock' }, stale, words.element, held),
@@ -116,7 +130,7 @@ function stayAt(seats, signal, onRefused) {
 
 /**
  * @param {import('../keepseat/seats.js').Seats} seats
- * @param {import('./seat-plan.js').Plan} plan
+ * @param {import('../keepseat/elements/seat-plan.js').Plan} plan
  * @param {import('./words.js').Words} words
  * @param {AbortSignal} signal
  */

@@ -1,21 +1,10 @@
-/** The seats of an event as people look for them: by section, row and seat. */
+/** Seats in words: where they are, and what they cost. */
 
 import { formatPrice, t } from './i18n.js';
 
-/**
- * @typedef {{ id: string, section: string, row: string, number: string, price: number | null }} Seat
- * @typedef {{ name: string, price: number | null, rows: Seat[][], count: number }} Block
- * @typedef {{ blocks: Block[], byId: Map<string, Seat> }} Plan
- */
+/** @typedef {import('../keepseat/elements/seat-plan.js').Plan} Plan */
 
-/** @param {import('./event-list.js').EventInfo} event @returns {Plan} */
-export function planOf({ sections, seats = [] }) {
-  const blocks = sections ? sections.map(fromSection) : fromIds(seats);
-  const all = blocks.flatMap(({ rows }) => rows.flat());
-  return { blocks, byId: new Map(all.map((seat) => [seat.id, seat])) };
-}
-
-/** Where a seat is, in words. @param {Seat} seat */
+/** Where a seat is, in words. @param {import('../keepseat/elements/seat-plan.js').Seat} seat */
 export function placeOf({ section, row, number }) {
   return [section && t('inSection', { section }), row && t('inRow', { row }), t('seatNumber', { number })]
     .filter(Boolean)
@@ -34,48 +23,29 @@ export function placesOf({ byId }, ids) {
   return ids.map(place).join(' · ');
 }
 
-/** @param {number | null} price */
-export const priceOf = (price) => (price === null ? '' : formatPrice(price));
-
-/** @param {import('./event-list.js').Section} section @returns {Block} */
-function fromSection({ name, rows, seatsPerRow, price = null }) {
-  const numbers = Array.from({ length: seatsPerRow }, (_, i) => String(i + 1));
-  const row = (/** @type {string} */ row) =>
-    numbers.map((number) => ({ id: `${name}-${row}-${number}`, section: name, row, number, price }));
-  return {
-    name,
-    price,
-    rows: Array.from({ length: rows }, (_, i) => row(String(i + 1))),
-    count: rows * seatsPerRow,
-  };
+/** What seats cost together, where anything is known of that. @param {Plan} plan @param {string[]} ids */
+export function sumOf({ byId }, ids) {
+  const prices = ids.flatMap((id) => byId.get(id)?.price ?? []);
+  return prices.length ? formatPrice(prices.reduce((sum, price) => sum + price, 0)) : '';
 }
 
-/** Where only a list of ids is known, they tell of sections and rows. @param {string[]} ids @returns {Block[]} */
-function fromIds(ids) {
-  /** @type {Map<string, Map<string, Seat[]>>} */
-  const sections = new Map();
-  for (const id of ids) {
-    const [section, row, number] = split(id);
-    const rows = sections.get(section) ?? new Map();
-    const seats = rows.get(row) ?? [];
-    sections.set(section, rows);
-    rows.set(row, seats);
-    seats.push({ id, section, row, number, price: null });
-  }
-  return [...sections].map(([name, rows]) => ({
-    name,
-    price: null,
-    rows: [...rows.values()],
-    count: [...rows.values()].reduce((sum, row) => sum + row.length, 0),
-  }));
-}
+/** The words of `<seat-map>`. */
+export const seatMapLabels = () => ({
+  stage: t('stage'),
+  sections: t('sections'),
+  others: t('otherSeats'),
+  all: t('allSeats'),
+  grid: (/** @type {string} */ section) => t('seatsOfSection', { section }),
+  row: (/** @type {string} */ row) => t('inRow', { row }),
+  free: (/** @type {number} */ count) => t('free', { count }),
+  price: formatPrice,
+  place: placeOf,
+  available: t('seatAvailable'),
+  own: t('seatOwn'),
+  held: t('seatHeld'),
+  sold: t('seatSold'),
+  zoomIn: t('zoomIn'),
+  zoomOut: t('zoomOut'),
+  whole: t('wholeHouse'),
+});
 
-/** `VIP-3-12` is section, row and seat, `A-1` and `A1` are row and seat. @param {string} id */
-function split(id) {
-  const parts = id.split('-');
-  const number = parts.pop() ?? '';
-  const row = parts.pop();
-  if (row !== undefined) return [parts.join('-'), row, number];
-  const [, letters = '', digits = id] = id.match(/^(.*?)(\d+)$/) ?? [];
-  return ['', letters, digits];
-}

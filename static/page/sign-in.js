@@ -4,6 +4,10 @@ import { signIn } from './account.js';
 import { h, icon } from './dom.js';
 import { HttpError } from './http.js';
 import { errorText, t } from './i18n.js';
+import { poster } from './poster.js';
+
+/** The poster of the house itself. */
+const COVER = 'keepseat';
 
 /**
  * @param {{ expired: boolean, onSignedIn: () => void }} options
@@ -53,7 +57,7 @@ export function signInView({ expired, onSignedIn }) {
 
   const form = h(
     'form',
-    { class: 'card', submit, novalidate: true },
+    { submit, novalidate: true },
     h('label', { for: 'name' }, t('name')),
     input,
     h('p', { id: 'name-hint', class: 'hint' }, t('nameHint')),
@@ -64,12 +68,21 @@ export function signInView({ expired, onSignedIn }) {
   return h(
     'section',
     { class: 'welcome' },
-    h('div', { class: 'stub' }, icon('ticket')),
-    h('h1', { tabindex: '-1' }, t('signInTitle')),
-    h('p', { class: 'lead' }, t('signInLead')),
-    trouble,
-    form,
+    h(
+      'div',
+      { class: 'welcome-art' },
+      poster(COVER),
+      h('h1', { tabindex: '-1' }, t('signInTitle')),
+      h('p', { class: 'lead' }, t('signInLead')),
+    ),
+    h('div', { class: 'welcome-form' }, trouble, form, kept()),
   );
+}
+
+/** What is promised, before anybody has given a name. */
+function kept() {
+  const lines = /** @type {const} */ (['keptPlace', 'keptSeats', 'keptMessages']);
+  return h('ul', { class: 'kept' }, ...lines.map((key) => h('li', {}, icon('check'), t(key))));
 }
 
 /** @param {unknown} error */

@@ -10,7 +10,7 @@ export function loading(count) {
 }
 
 /**
- * @param {{ sign: string, title: string, text?: string, heading?: 'h1' | 'h2', action?: HTMLElement }} words
+ * @param {{ sign: string, title: string, text?: string, heading?: 'h1' | 'h2' | 'h3', action?: HTMLElement }} words
  */
 export function placeholder({ sign, title, text, heading = 'h2', action }) {
   return h(

@@ -13,9 +13,3 @@ export function every(listener, signal) {
   signal.addEventListener('abort', () => clearInterval(timer));
   listener();
 }
-
-/** Minutes and seconds that are left, `4:59`. @param {number} ms */
-export function clockText(ms) {
-  const seconds = Math.max(0, Math.ceil(ms / 1000));
-  return `${Math.floor(seconds / 60)}:${String(seconds % 60).padStart(2, '0')}`;
-}

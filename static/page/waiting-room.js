@@ -5,10 +5,11 @@
 
 import { dress, showChange } from './connection-banner.js';
 import { h, icon } from './dom.js';
-import { errorText, formatDate, formatSeconds, t } from './i18n.js';
+import { errorText, formatDate, formatNumber, formatSeconds, t } from './i18n.js';
 import { watchLive } from './liveness.js';
 
 /** @typedef {import('../keepseat/queue.js').Queue} Queue */
+/** @typedef {import('../keepseat/elements/waiting-room.js').WaitingRoom} WaitingRoom */
 
 /**
  * @param {object} options
@@ -19,42 +20,33 @@ import { watchLive } from './liveness.js';
  * @param {AbortSignal} options.signal
  */
 export function waitingRoom({ event, client, queue, onClosed, signal }) {
-  const place = board(queue);
   const opening = h('p', { class: 'opening' });
-  const live = h('p', { class: 'live', role: 'status' });
   const trouble = h('div', { role: 'alert' });
-  const leave = h('button', { type: 'button', class: 'danger', click: giveUp }, t('leaveQueue'));
   const banner = h('connection-status', { state: client.state, retry: () => client.reconnect() });
   const heading = h('h2', { id: 'waiting-room', tabindex: '-1' }, t('waitingRoom'));
+  const place = /** @type {WaitingRoom} */ (h('waiting-room', { leave: giveUp, hide: close }));
+  place.labels = labels();
+  place.queue = queue;
   const dialog = /** @type {HTMLDialogElement} */ (
     h(
       'dialog',
-      { class: 'waiting-room', 'aria-labelledby': 'waiting-room', close: onClosed },
-      h('header', {}, heading, h('p', {}, event.title), live),
+      { class: 'waiting', 'aria-labelledby': 'waiting-room', close: onClosed },
+      h('header', {}, heading, h('p', {}, event.title)),
       banner,
       trouble,
       opening,
-      place.element,
-      promises(),
-      h(
-        'footer',
-        {},
-        leave,
-        h('button', { type: 'button', class: 'secondary', click: close }, t('hideQueue')),
-      ),
+      place,
     )
   );
 
   function show() {
-    place.show();
     const isEarly = event.startsAt !== null && client.serverNow() < event.startsAt;
     opening.textContent = isEarly ? t('saleOpens', { date: formatDate(event.startsAt ?? 0) }) : '';
   }
 
   /** @param {boolean} isLive */
   function showLive(isLive) {
-    dialog.dataset.live = String(isLive);
-    live.textContent = t(isLive ? 'live' : 'lastKnown');
+    place.toggleAttribute('live', isLive);
   }
 
   async function open() {
@@ -97,55 +89,26 @@ export function waitingRoom({ event, client, queue, onClosed, signal }) {
     },
     { signal },
   );
-  signal.addEventListener('abort', close);
+  signal.addEventListener('abort', () => {
+    place.queue = null;
+    close();
+  });
   return { element: dialog, open, close };
 }
 
-/** The figures. @param {Queue} queue */
-function board(queue) {
-  const position = h('b');
-  const way = /** @type {HTMLProgressElement} */ (h('progress', { 'aria-label': t('wayToFront') }));
-  const total = h('dd');
-  const eta = h('dd');
-  const available = h('dd');
-  const free = h('div', {}, h('dt', {}, t('seatsFree')), available);
-  const element = h(
-    'div',
-    { class: 'board' },
-    h('p', { class: 'position' }, h('span', {}, t('yourPosition')), position),
-    way,
-    h(
-      'dl',
-      {},
-      h('div', {}, h('dt', {}, t('peopleInLine')), total),
-      h('div', {}, h('dt', {}, t('estimatedWait')), eta),
-      free,
-    ),
-  );
-
-  function show() {
-    const { position: at, firstPosition: first } = queue;
-    element.hidden = at === null || first === null;
-    if (at === null || first === null) return;
-    position.textContent = t('number', { count: at });
-    way.max = Math.max(1, first - 1);
-    way.value = Math.max(0, first - at) || (at === 1 ? way.max : 0);
-    total.textContent = t('number', { count: queue.total ?? 0 });
-    eta.textContent = queue.etaSeconds === null ? t('waitUnknown') : formatSeconds(queue.etaSeconds);
-    free.hidden = queue.available === null;
-    available.textContent = t('number', { count: queue.available ?? 0 });
-  }
-
-  return { element, show };
-}
-
-/** What happens to the place, said before one has to wonder. */
-function promises() {
-  return h(
-    'ul',
-    { class: 'promises' },
-    h('li', {}, icon('check'), h('span', {}, t('ifClosed'))),
-    h('li', {}, icon('check'), h('span', {}, t('ifAway'))),
-    h('li', {}, icon('warning'), h('span', {}, t('ifLeft'))),
-  );
-}
+/** The words of `<waiting-room>`. */
+const labels = () => ({
+  position: t('yourPosition'),
+  way: t('wayToFront'),
+  total: t('peopleInLine'),
+  eta: t('estimatedWait'),
+  unknown: t('waitUnknown'),
+  available: t('seatsFree'),
+  live: t('live'),
+  lastKnown: t('lastKnown'),
+  leave: t('leaveQueue'),
+  hide: t('hideQueue'),
+  promises: [t('ifClosed'), t('ifAway'), t('ifLeft')],
+  number: formatNumber,
+  seconds: formatSeconds,
+});

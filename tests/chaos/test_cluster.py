@@ -118,12 +118,13 @@ async def is_ready(url: str) -> bool:
 
 async def test_one_dies_and_comes_back(cluster: ClusterProcess, connect: Connect) -> None:
     """A sign-in holds on all three; who stands on one that is killed goes on elsewhere; that one is started
-    again; Ctrl-C ends everything."""
+    again, wherefore the demo's page may kill it; Ctrl-C ends everything."""
     cluster.start()
     balancer, *servers = (f"http://127.0.0.1:{cluster.port + n}" for n in range(4))
     for url in (balancer, *servers):
         await eventually(lambda url=url: is_ready(url), f"{url} is ready", START_SECONDS)  # type: ignore[misc]
     token = (await Api(balancer, key=None).post("/auth/login", {"name": "mina"})).json["token"]
+    demo = await Api(balancer, key=None).get("/demo")
     direct = [await connect(f"ws{url[4:]}/ws", token=token) for url in servers]
     before = await connect(f"ws{balancer[4:]}/ws", token=token)
     await before.do("join-event", eventId="123")
@@ -136,6 +137,7 @@ async def test_one_dies_and_comes_back(cluster: ClusterProcess, connect: Connect
     everyone = cluster.all_pids()
     status = cluster.end(signal.SIGINT)
 
+    assert {"kill": True} == demo.json
     assert 3 == len({client.connected["instance"] for client in direct})
     assert name != cluster.name_of(after.connected["instance"])
     assert [True, True] == [room["recovered"] for room in restored["rooms"]]

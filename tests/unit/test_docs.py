@@ -37,6 +37,7 @@ KEYS_IN_DOCS: dict[str, list[str]] = {
     "LEASES": ["{srv}leases"],
     "EVENTS": ["{srv}events"],
     "ACTIVE": ["{srv}active"],
+    "FIGURES": ["{srv}figures"],
     "room": ["<tag>m:<room>", "<tag>h:<room>", "<tag>q:<room>", "{r:<room>}"],
     "user": ["{u:xx}s:<user>", "{u:xx}d:<user>", "{u:xx}r:<user>", "{u:xx}x:<user>"],
     "index": ["{u:xx}i:<instance>"],

@@ -3,16 +3,12 @@
  * arrows between the seats, Enter or Space on one.
  */
 
-import { h } from './dom.js';
-import { t } from './i18n.js';
-import { placeOf, priceOf } from './seat-plan.js';
+import { h } from './build.js';
 
 /** @typedef {import('./seat-plan.js').Seat} Seat */
-/** @typedef {import('../keepseat/seats.js').SeatState} SeatState */
+/** @typedef {import('./house-paint.js').SeatState} SeatState */
+/** @typedef {typeof import('./labels.js').SEAT_MAP_LABELS} Labels */
 /** @typedef {{ element: HTMLElement, paint: (ids: string[] | null) => void, reveal: (id: string) => void }} SeatGrid */
-
-/** @type {Record<SeatState, import('./i18n.js').Key>} */
-const WORDS = { available: 'seatAvailable', own: 'seatOwn', held: 'seatHeld', sold: 'seatSold' };
 
 /** Where a key leads from a row and column. @type {Record<string, (row: number, column: number) => [number, number]>} */
 const STEPS = {
@@ -29,12 +25,13 @@ const STEPS = {
 /**
  * @param {object} options
  * @param {import('./seat-plan.js').Block} options.block
- * @param {string} options.label
+ * @param {Labels} options.labels
  * @param {(id: string) => SeatState} options.stateOf
  * @param {(seat: Seat) => void} options.onPress
+ * @param {(id: string | null) => void} options.onFocus the seat that has the focus, null where none has
  * @returns {SeatGrid}
  */
-export function seatGrid({ block, label, stateOf, onPress }) {
+export function seatGrid({ block, labels, stateOf, onPress, onFocus }) {
   /** @type {Map<string, { cell: HTMLElement, seat: Seat, row: number, column: number }>} */
   const places = new Map();
   let current = block.rows[0][0].id;
@@ -45,15 +42,13 @@ export function seatGrid({ block, label, stateOf, onPress }) {
       { role: 'row', class: 'seat-row' },
       h(
         'span',
-        { role: 'rowheader', class: 'row-name', 'aria-label': t('inRow', { row: seats[0].row }) },
+        { role: 'rowheader', class: 'row-name', 'aria-label': labels.row(seats[0].row) },
         seats[0].row,
       ),
       ...seats.map((seat, column) => {
-        const cell = h(
-          'span',
-          { role: 'gridcell', class: 'seat', tabindex: '-1', 'data-id': seat.id },
-          seat.number,
-        );
+        // the number is drawn by the style: as text it would be a second name beside the spoken one
+        const place = { 'data-id': seat.id, 'data-number': seat.number };
+        const cell = h('span', { role: 'gridcell', class: 'seat', tabindex: '-1', ...place });
         places.set(seat.id, { cell, seat, row, column });
         return cell;
       }),
@@ -61,7 +56,16 @@ export function seatGrid({ block, label, stateOf, onPress }) {
   );
   const element = h(
     'div',
-    { role: 'grid', class: 'seat-grid', 'aria-label': label, 'aria-multiselectable': 'true', keydown, click },
+    {
+      role: 'grid',
+      class: 'seat-grid',
+      'aria-label': block.name ? labels.grid(block.name) : labels.all,
+      'aria-multiselectable': 'true',
+      keydown,
+      click,
+      focusin: (/** @type {Event} */ event) => onFocus(placeAt(event)?.seat.id ?? null),
+      focusout: () => onFocus(null),
+    },
     ...rows,
   );
   const longest = Math.max(...block.rows.map(({ length }) => length));
@@ -69,7 +73,9 @@ export function seatGrid({ block, label, stateOf, onPress }) {
   element.style.setProperty('--seats', String(longest));
 
   /** @param {Event} event */
-  const placeAt = ({ target }) => places.get(/** @type {HTMLElement} */ (target).dataset.id ?? '');
+  function placeAt({ target }) {
+    return places.get(/** @type {HTMLElement} */ (target).dataset.id ?? '');
+  }
 
   /** @param {Event} event */
   function click(event) {
@@ -123,7 +129,7 @@ export function seatGrid({ block, label, stateOf, onPress }) {
   function paint(ids) {
     for (const id of ids ?? places.keys()) {
       const place = places.get(id);
-      if (place) paintSeat(place.cell, place.seat, stateOf(id));
+      if (place) paintSeat(place.cell, place.seat, stateOf(id), labels);
     }
   }
 
@@ -136,12 +142,13 @@ export function seatGrid({ block, label, stateOf, onPress }) {
  * @param {HTMLElement} cell
  * @param {Seat} seat
  * @param {SeatState} state
+ * @param {Labels} labels
  */
-function paintSeat(cell, seat, state) {
+function paintSeat(cell, seat, state, labels) {
   if (cell.dataset.state === state) return;
   cell.dataset.state = state;
-  const name = [placeOf(seat), priceOf(seat.price), t(WORDS[state])].filter(Boolean).join(', ');
-  cell.setAttribute('aria-label', name);
+  const price = seat.price !== null && labels.price(seat.price);
+  cell.setAttribute('aria-label', [labels.place(seat), price, labels[state]].filter(Boolean).join(', '));
   cell.setAttribute('aria-selected', String(state === 'own'));
   cell.setAttribute('aria-disabled', String(state === 'held' || state === 'sold'));
 }
