@@ -28,10 +28,11 @@ from session import embedded, logs
 from session.config import Config, ConfigError, parse
 from session.descriptors import Descriptors, provide
 from session.embedded import Embedded
-from session.family import Family
+from session.endpoint import Endpoint
+from session.family import WRONG_OPTION, Family
 from session.leaving import drain
 from session.services import Services, build
-from session.store import Unavailable, check_url
+from session.store import Unavailable
 from session.tokens import Verifier
 
 log = logging.getLogger("keepseat")
@@ -58,8 +59,13 @@ class Life:
     def run(self, sockets: list[socket.socket], parent: int | None) -> int:
         """Serve on these sockets until told to leave, by a signal or by the end of the parent."""
         _tame_collector()
-        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            return runner.run(serve(self, sockets, parent))
+        try:
+            with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+                return runner.run(serve(self, sockets, parent))
+        except ConfigError as error:
+            # one that showed only when the store was seen
+            print(f"keepseat: {error}", file=sys.stderr)
+            return WRONG_OPTION
 
 
 def _tame_collector() -> None:
@@ -79,13 +85,13 @@ def main() -> int:
         api_key = config.api_key or (embedded.demo_secret(data_dir, "api-key") if config.is_demo else "")
         Verifier(config, secret)
         if config.redis_url:
-            check_url(config.redis_url)
+            Endpoint(config.redis_url)
         listening = bind(config)
         logs.set_up(config.log_format)
         valkey = None if config.redis_url else embedded.start(data_dir)
     except ConfigError as error:
         print(f"keepseat: {error}", file=sys.stderr)
-        return 2
+        return WRONG_OPTION
     life = Life(
         config=config, url=valkey.url if valkey is not None else config.redis_url, secret=secret,
         api_key=api_key, valkey=valkey, descriptors=_descriptors(config),
@@ -170,6 +176,8 @@ async def _done_before(goal: "asyncio.Task[Any]", others: set["asyncio.Task[Any]
     """Wait for a task; False where one of the others ended first, which is told."""
     done, _ = await asyncio.wait({goal, *others}, return_when=asyncio.FIRST_COMPLETED)
     for task in done - {goal}:
+        if isinstance(task.exception(), ConfigError):
+            task.result()
         if task.exception() is not None or task.get_name().startswith("the "):
             log.critical("%s ended, and so does this process", task.get_name(), exc_info=task.exception())
     if goal in done:
@@ -203,7 +211,7 @@ async def _prepare(services: Services) -> None:
     """As soon as the store is there: look at its settings, and make the demo's events."""
     while True:
         try:
-            for warning in await services.store.warnings():
+            for warning in await services.survey.warnings():
                 log.warning("about the store: %s", warning)
             if services.config.is_demo:
                 await services.events.create_demo_events()

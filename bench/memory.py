@@ -16,6 +16,7 @@ from session.leases import Leases
 from session.manager import SessionManager, new_socket_id
 from session.metrics import Metrics
 from session.store import Store
+from session.survey import Survey
 from tests.support.stores import StoreProcess, redis_binary, valkey_binary
 
 LIMIT_BYTES = 3_000_000
@@ -25,7 +26,7 @@ BATCH = 250
 
 async def fill(store: Store, users: int) -> None:
     """Connect and save so many users."""
-    leases = Leases(store)
+    leases = Leases(store, Survey(store))
     await leases.renew()
     manager = SessionManager(store, parse([], {}), leases)
 

@@ -1,24 +1,19 @@
-"""The pub/sub connection: which channels are wanted, which are acknowledged, and whether it really hears.
+"""Pub/sub over all nodes of the store: each channel is listened to where it is published.
 
-Pub/sub is the bell, not the truth: whatever was published while this connection was away is gone, so
-every cut is told, and every acknowledgement is an occasion to look at the truth. A healthy TCP
-connection is no proof of delivery: a connection that hears no canary for 3 s is closed.
+Pub/sub is the bell, not the truth: whatever was published while nobody listened is gone, so every cut is
+told, and every acknowledgement is an occasion to look at the truth. Where channels belong to slots and a slot
+goes to another node, its channels follow, and are cut and heard again on the way.
 """
 
 import asyncio
-import contextlib
-import logging
-import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Collection
+from itertools import count
 from typing import Protocol
 
-from session.line import Wire, keep_connected
+from session import keys
 from session.metrics import Metrics
-
-log = logging.getLogger(__name__)
-
-DEAF_SECONDS = 3.0
-BATCH = 256
+from session.nodes import Node, Nodes
+from session.subscriber import Subscriber
 
 
 class Ear(Protocol):
@@ -30,101 +25,109 @@ class Ear(Protocol):
     def on_ack(self, channel: str) -> None:
         """From now on the channel is heard."""
 
-    def on_cut(self) -> None:
-        """Nothing is heard any more; what is published now is missed."""
+    def on_cut(self, channels: Collection[str]) -> None:
+        """These are not heard any more; what is published on them now is missed."""
 
 
 class Bell:
-    """One subscription connection, made anew whenever it ends. `run` it as a task."""
+    """A subscription for each node. `run` it as a task."""
 
-    def __init__(
-        self, open_wire: Callable[[], Awaitable[Wire]], canary: str, ear: Ear, metrics: Metrics
-    ) -> None:
-        self._open_wire = open_wire
-        self._canary = canary
+    def __init__(self, nodes: Nodes, instance: str, ear: Ear, metrics: Metrics) -> None:
+        self._nodes = nodes
+        self._instance = instance
         self._ear = ear
         self._metrics = metrics
-        self._wanted: dict[str, bool] = {canary: False}
-        self._orders: list[tuple[str, str]] = []
-        self._ordered = asyncio.Event()
-        self._heard = float("-inf")
+        self._homes: dict[str, Subscriber | None] = {}
+        """Who listens to each channel; None where nobody is known yet who has it."""
+        self._subscribers: dict[Node, Subscriber] = {}
+        self._tasks: dict[Node, asyncio.Task[None]] = {}
+        self._group: asyncio.TaskGroup | None = None
+        self.message, self.heard = ear.on_message, ear.on_ack
 
     def subscribe(self, channel: str) -> None:
         """Ask for a channel; its acknowledgement is told to the ear."""
-        if channel not in self._wanted:
-            self._wanted[channel] = False
-            self._order("SUBSCRIBE", channel)
+        if channel not in self._homes:
+            self._homes[channel] = None
+            self._place(channel)
 
     def unsubscribe(self, channel: str) -> None:
-        """Give a channel up. One that is not acknowledged yet is kept: its late acknowledgement could be
-        taken for that of a later subscribe."""
-        if self._wanted.get(channel):
-            del self._wanted[channel]
-            self._order("UNSUBSCRIBE", channel)
+        """Give a channel up."""
+        home = self._homes.pop(channel, None)
+        if home is not None:
+            home.unsubscribe(channel)
 
     def hears(self, channel: str) -> bool:
         """Whether the channel is acknowledged on the connection that stands now."""
-        return self._wanted.get(channel, False)
+        home = self._homes.get(channel)
+        return home is not None and home.hears(channel)
 
     def canary_age(self) -> float:
-        """Seconds since this server last heard itself; infinite before the first time."""
-        return time.monotonic() - self._heard
-
-    def _order(self, verb: str, channel: str) -> None:
-        self._orders.append((verb, channel))
-        self._ordered.set()
+        """Seconds since this server last heard itself through each node; infinite before the first time."""
+        return max((s.canary_age() for s in self._subscribers.values()), default=float("inf"))
 
     async def run(self) -> None:
-        """Connect, listen, and connect again, until cancelled."""
-        await keep_connected(self._open_wire, self._serve)
+        """Listen until cancelled."""
+        async with asyncio.TaskGroup() as self._group:
+            self._nodes.on_change = self._follow
+            self._follow()
+            await asyncio.Event().wait()
 
-    async def _serve(self, wire: Wire) -> None:
-        self._orders = [("SUBSCRIBE", channel) for channel in self._wanted]
-        self._ordered.set()
-        tasks = [asyncio.create_task(part) for part in (self._write(wire), self._read(wire), self._watch())]
-        try:
-            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-            why = next(iter(done)).exception()
-        finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
-            with contextlib.suppress(Exception):
-                await wire.disconnect(nowait=True)
-            for channel in self._wanted:
-                self._wanted[channel] = False
-            self._ear.on_cut()
-        self._metrics.pubsub_reconnects.inc()
-        log.warning("the subscription ended and is made anew: %r", why or "no canary heard")
+    # --- who listens to what ---
 
-    async def _watch(self) -> None:
-        began = time.monotonic()
-        while time.monotonic() - max(began, self._heard) < DEAF_SECONDS:
-            await asyncio.sleep(0.25)
+    def _follow(self) -> None:
+        """Listen to each node that has keys, and to each channel where it is."""
+        nodes = self._nodes.all()
+        for node in nodes:
+            subscriber = self._subscribers.get(node)
+            if subscriber is None:
+                self._start(node)
+            elif self._nodes.of(subscriber.canary) is not node or not subscriber.wants(subscriber.canary):
+                subscriber.listen_to(self._canary(node))
+        for channel in self._homes:
+            self._place(channel)
+        for node in [node for node in self._subscribers if node not in nodes]:
+            del self._subscribers[node]
+            self._tasks.pop(node).cancel()
 
-    async def _write(self, wire: Wire) -> None:
-        while True:
-            await self._ordered.wait()
-            self._ordered.clear()
-            orders, self._orders = self._orders, []
-            commands: list[list[str]] = []
-            for verb, channel in orders:
-                if not commands or commands[-1][0] != verb or len(commands[-1]) > BATCH:
-                    commands.append([verb])
-                commands[-1].append(channel)
-            await wire.send_packed_command(wire.pack_commands(commands), check_health=False)
+    def _start(self, node: Node) -> None:
+        if self._group is None:
+            return
+        subscriber = Subscriber(
+            node, self._canary(node), self, self._metrics, is_sharded=self._nodes.is_sharded
+        )
+        self._subscribers[node] = subscriber
+        self._tasks[node] = self._group.create_task(subscriber.run())
 
-    async def _read(self, wire: Wire) -> None:
-        canary = self._canary.encode()
-        while True:
-            kind, channel, payload = await wire.read_response()
-            if kind == b"message":
-                if channel == canary:
-                    self._heard = time.monotonic()
-                else:
-                    self._ear.on_message(channel, payload)
-            elif kind == b"subscribe":
-                name = channel.decode()
-                if name in self._wanted:
-                    self._wanted[name] = True
-                    self._ear.on_ack(name)
+    def _canary(self, node: Node) -> str:
+        """A channel of this server that the node has."""
+        return next(c for c in (keys.canary(self._instance, n) for n in count()) if self._nodes.of(c) is node)
+
+    def _place(self, channel: str) -> None:
+        node, old = self._nodes.of(channel), self._homes[channel]
+        new = self._subscribers.get(node) if node is not None else None
+        if new is old:
+            return
+        self._homes[channel] = new
+        if old is not None:
+            old.unsubscribe(channel)
+            self._ear.on_cut((channel,))
+        if new is not None:
+            new.subscribe(channel)
+
+    # --- what subscribers tell ---
+
+    def cut(self, channels: Collection[str]) -> None:
+        """A connection has ended."""
+        self._ear.on_cut(channels)
+        self._nodes.doubt()
+
+    def taken_away(self, subscriber: Subscriber, channel: str) -> None:
+        """A node has a channel no more: soon it is known who has it now."""
+        if self._homes.get(channel) is subscriber:
+            self._homes[channel] = None
+            self._ear.on_cut((channel,))
+        self._nodes.doubt()
+
+    def is_elsewhere(self, error: Exception) -> bool:
+        """Whether an error reply to a subscription says that another node has the channel."""
+        return self._nodes.is_elsewhere(error)

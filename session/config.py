@@ -45,7 +45,7 @@ class Config:
         (), "networks (CIDR) whose X-Forwarded-For is believed; none: the header is ignored", SERVER
     )
 
-    redis_url: str = _option("", "redis://, rediss:// or unix:// URL; empty: an embedded Valkey", STORE)
+    redis_url: str = _option("", "URL of the store; empty: an embedded Valkey", STORE)
     data_dir: str = _option("var", "where the embedded Valkey and generated demo keys live", STORE)
 
     jwt_secret: str = _option("", "HS256 secret, 32 bytes or more", AUTH)
@@ -231,8 +231,6 @@ def _check(config: Config) -> None:
         raise ConfigError("--max-hold-seconds: must not be less than --hold-seconds")
     if not 0 <= config.port <= 65535:
         raise ConfigError(f"--port: must be 0 to 65535, got {config.port}")
-    if config.redis_url and not config.redis_url.startswith(("redis://", "rediss://", "unix://")):
-        raise ConfigError("--redis-url: must start with redis://, rediss:// or unix://")
     if config.demo_kill and not config.is_demo:
         raise ConfigError("--demo-kill is for a demo only")
     if config.demo is False and not config.has_jwt_key:

@@ -15,6 +15,8 @@ from collections.abc import Callable, Sequence
 log = logging.getLogger(__name__)
 
 RESTART_PAUSE_SECONDS = 1.0
+WRONG_OPTION = 2
+"""Exit status: the options make no sense, so a process that is started anew would end in the same way."""
 
 Sockets = list[socket.socket]
 Run = Callable[[Sockets, int | None], int]
@@ -50,6 +52,8 @@ class Family:
         return worst if self._stopping else 1
 
     def _replace(self, number: int, code: int) -> None:
+        if code == WRONG_OPTION:
+            self._forward(signal.SIGTERM, None)
         if not self._stopping:
             log.error("process %d ended with status %d; starting another", number, code)
             time.sleep(RESTART_PAUSE_SECONDS)

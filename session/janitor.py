@@ -85,8 +85,10 @@ class Janitor:
                 batch = list(self._detaches.items())[:BATCH]
                 results = await _all(self._manager.detach(user_id, socket_id) for socket_id, user_id in batch)
                 for (socket_id, _), result in zip(batch, results, strict=True):
-                    if result is None:
-                        del self._detaches[socket_id]
+                    # one that failed comes last: a part of the store may be away without the others
+                    user_id = self._detaches.pop(socket_id)
+                    if result is not None:
+                        self._detaches[socket_id] = user_id
                 if None not in results:
                     await asyncio.sleep(ROUND_SECONDS)
             self._settled.set()

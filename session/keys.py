@@ -96,9 +96,9 @@ def family(user_id: str, sign_in: str) -> str:
     return f"{bucket_channel(bucket(user_id))}f:{sign_in}"
 
 
-def canary(instance: str) -> str:
-    """The channel on which an instance hears itself."""
-    return f"{{srv}}c:{instance}"
+def canary(instance: str, number: int) -> str:
+    """A channel on which an instance hears itself; by the number they are in different slots."""
+    return f"{{srv{number or ''}}}c:{instance}"
 
 
 LEDGER = "#ledger"

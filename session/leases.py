@@ -16,6 +16,7 @@ from collections.abc import Awaitable, Callable
 from session import keys
 from session.protocol import Refused
 from session.store import Arg, Store, Unavailable
+from session.survey import Survey
 
 log = logging.getLogger(__name__)
 
@@ -39,8 +40,10 @@ def new_instance() -> str:
 class Leases:
     """The lease of one process. `run` it as a task."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, survey: Survey) -> None:
         self._store = store
+        self._survey = survey
+        self._incarnations: frozenset[str] = frozenset()
         self._whole_since = time.monotonic()
         self._renewed_at = float("-inf")
         self._is_given_up = False
@@ -89,6 +92,7 @@ class Leases:
                 log.warning("the lease could not be renewed: the store does not answer")
                 await asyncio.sleep(RETRY_SECONDS)
             else:
+                await self._look_around()
                 await self._pause()
 
     async def _pause(self) -> None:
@@ -96,6 +100,15 @@ class Leases:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(RENEW_SECONDS):
                 await self._store.connected.wait()
+
+    async def _look_around(self) -> None:
+        """Learn whether another incarnation of one of the store's other nodes answers."""
+        found, complete = await self._survey.incarnations()
+        known = self._incarnations
+        self._incarnations = found if complete else found | known
+        if known and found - known and self.on_incarnation is not None:
+            log.warning("another incarnation of a node of the store answers")
+            await self.on_incarnation()
 
     async def renew(self) -> None:
         """Renew the lease now; learn the time, the incarnation and who is over.

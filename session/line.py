@@ -42,14 +42,18 @@ async def keep_connected(
 ) -> None:
     """Connect and serve, again and again, until cancelled; ``serve`` returns when its wire has ended."""
     pause = BACKOFF_SECONDS[0]
+    told = ""
     while True:
         began = float("inf")
         try:
             async with asyncio.timeout(CONNECT_SECONDS):
                 wire = await open_wire()
         except Exception as error:
-            log.debug("store not reached: %r", error)
+            if told != (why := str(error) or repr(error)):
+                told = why
+                log.warning("the store was not reached: %s", why)
         else:
+            told = ""
             began = time.monotonic()
             await serve(wire)
         # one that is accepted and ends at once was no connection

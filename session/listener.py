@@ -7,7 +7,7 @@ reads its own pages here. What may go wrong, and why this holds, stands in ARCHI
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Collection, Coroutine
 from dataclasses import dataclass
 from typing import Any
 
@@ -66,7 +66,7 @@ Opener = Callable[[Room], Awaitable[Start]]
 class Listener:
     """Keeps this server's rooms at the truth. `run` it as a task, beside the checks."""
 
-    def __init__(self, store: Store, rooms: Rooms, hub: Hub, metrics: Metrics, canary: str) -> None:
+    def __init__(self, store: Store, rooms: Rooms, hub: Hub, metrics: Metrics, instance: str) -> None:
         self._store = store
         self._rooms = rooms
         self._hub = hub
@@ -74,15 +74,12 @@ class Listener:
         self._group: asyncio.TaskGroup | None = None
         self._repairs = asyncio.Semaphore(REPAIRS_AT_ONCE)
         self._by_channel: dict[str, set[Room]] = {}
-        self.bell = Bell(store.open_wire, canary, self, metrics)
+        self.bell = Bell(store.nodes, instance, self, metrics)
         self.notices = Notices(hub)
         self.openers: dict[str, Opener] = {}
         """Namespace -> reads where such a room begins; the others begin at their position alone."""
         self.on_bucket: Callable[[str], None] = lambda bucket: None
         """Told the bucket whose channel is heard again."""
-        self.on_canary: Callable[[], None] = lambda: None
-        """Told that this server's own channel is heard (again)."""
-        self._canary = canary
         for bucket in keys.BUCKETS:
             self.bell.subscribe(keys.bucket_channel(bucket))
 
@@ -201,8 +198,6 @@ class Listener:
 
     def on_ack(self, channel: str) -> None:
         """A channel is heard (again): what was missed before is looked up."""
-        if channel == self._canary:
-            self.on_canary()
         if channel.startswith("{u:"):
             self.on_bucket(channel[3:5])
             return
@@ -210,13 +205,14 @@ class Listener:
             if room.state is State.REPAIRING:
                 self.repair(room, "subscribe")
 
-    def on_cut(self) -> None:
-        """Nothing is heard: no room is live until its channel is acknowledged and the truth was read."""
-        for room in self._hub.rooms.values():
-            room.clean = False
-            if room.state is State.LIVE:
-                room.state = State.REPAIRING
-            room.again = True
+    def on_cut(self, channels: Collection[str]) -> None:
+        """These are not heard: no room is live until its channel is acknowledged and the truth was read."""
+        for channel in channels:
+            for room in self._by_channel.get(channel, ()):
+                room.clean = False
+                if room.state is State.LIVE:
+                    room.state = State.REPAIRING
+                room.again = True
 
     # --- repair ---
 
@@ -267,7 +263,7 @@ class Listener:
         primary: connect anew, and believe it only if the primary found then says the same."""
         read = await self._rooms.history(room.name, room.log.position)
         if isinstance(read, Lost) and read.head.epoch in room.log.chain:
-            self._store.drop_line()
+            self._store.drop_line(keys.room(room.name).meta)
             read = await self._rooms.history(room.name, room.log.position)
         return read
 

@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass
 
-from session import keys
 from session.boards import Boards
 from session.census import Census
 from session.commands import Commands
@@ -23,6 +22,7 @@ from session.seat_commands import SeatCommands
 from session.seats import Seats
 from session.sign_ins import SignIns
 from session.store import Store
+from session.survey import Survey
 from session.ticker import Ticker
 from session.tokens import Issuer, Verifier
 from session.waiting_room import WaitingRooms
@@ -37,6 +37,7 @@ class Services:
     metrics: Metrics
     api_key: str
     store: Store
+    survey: Survey
     leases: Leases
     verifier: Verifier
     issuer: Issuer
@@ -67,14 +68,14 @@ def build(config: Config, *, redis_url: str, secret: str, api_key: str) -> Servi
     """
     metrics = Metrics()
     store = Store(redis_url, metrics)
-    leases = Leases(store)
-    canary = keys.canary(leases.instance)
+    survey = Survey(store)
+    leases = Leases(store, survey)
     verifier, issuer = Verifier(config, secret), Issuer(config, secret)
     manager = SessionManager(store, config, leases)
     rooms = Rooms(store, config)
     hub = Hub(config, metrics)
-    listener = Listener(store, rooms, hub, metrics, canary)
-    watch = Watch(store, rooms, manager, hub, listener, canary)
+    listener = Listener(store, rooms, hub, metrics, leases.instance)
+    watch = Watch(store, rooms, manager, hub, listener)
     presence = Presence(rooms, hub, leases)
     seats, waiting_rooms = Seats(store, config), WaitingRooms(store, config, leases)
     ticker = Ticker(waiting_rooms, seats)
@@ -124,9 +125,9 @@ def build(config: Config, *, redis_url: str, secret: str, api_key: str) -> Servi
     leases.on_incarnation = on_incarnation
     hub.on_user_gone = on_user_gone
     return Services(
-        config=config, metrics=metrics, api_key=api_key, store=store, leases=leases, verifier=verifier,
-        issuer=issuer, sign_ins=SignIns(store, verifier, issuer, config), manager=manager, rooms=rooms,
-        events=events, hub=hub, listener=listener, watch=watch, presence=presence,
+        config=config, metrics=metrics, api_key=api_key, store=store, survey=survey, leases=leases,
+        verifier=verifier, issuer=issuer, sign_ins=SignIns(store, verifier, issuer, config), manager=manager,
+        rooms=rooms, events=events, hub=hub, listener=listener, watch=watch, presence=presence,
         seats=seats, boards=boards, waiting_rooms=waiting_rooms, ticker=ticker, lobby=lobby,
         janitor=janitor, entrance=entrance, commands=commands, census=census,
     )  # fmt: skip

@@ -1,8 +1,8 @@
-"""The Redis client: one shared line, and the scripts, each attempted within a time budget.
+"""The Redis client: one shared line to each node, and the scripts, each attempted within a time budget.
 
-Only this module imports redis. Every script is given a deadline by the store's clock; one that comes
-later changes nothing. An error reply or a lost connection is tried again, with the same request id,
-for two seconds in all; then the caller gets `Unavailable`, which says whether it may have happened.
+Every script is given a deadline by the store's clock; one that comes later changes nothing. An error reply or
+a lost connection is tried again, with the same request id, for two seconds in all; then the caller gets
+`Unavailable`, which says whether it may have happened.
 """
 
 import asyncio
@@ -10,16 +10,13 @@ import logging
 import re
 import secrets
 import time
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from hashlib import sha1
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
-from hiredis import pack_command
-from redis.asyncio import ConnectionPool
-from redis.asyncio.connection import AbstractConnection
 from redis.exceptions import (
+    AskError,
     BusyLoadingError,
     ClusterDownError,
     ClusterError,
@@ -33,11 +30,13 @@ from redis.exceptions import (
     TryAgainError,
 )
 
-from session.config import ConfigError
-from session.keys import LEASES
-from session.line import Call, Line, LineLostError, Wire
+from session.cluster import Cluster
+from session.endpoint import Endpoint, Kind
+from session.line import Call, LineLostError
 from session.metrics import Metrics
+from session.nodes import Node, Nodes, OneNode
 from session.protocol import Code, Refused
+from session.sentinel import Sentinels
 
 log = logging.getLogger(__name__)
 
@@ -50,6 +49,7 @@ SLOW_REPLICAS_SECONDS = 1.0
 DEADLINE_MS = 3000
 """A script given up on may still run this long after it was first asked for, and no longer."""
 PASSING = (
+    AskError,
     BusyLoadingError,
     ClusterDownError,
     ClusterError,
@@ -63,7 +63,8 @@ PASSING = (
 PASSING_WORDS = ("NOREPLICAS", "BUSY", "OOM", "READONLY", "MISCONF", "NOPERM", "NOAUTH", "UNKILLABLE")
 """The same by their words: redis-py has no class for them, or a script of Redis 6.2 wraps them."""
 
-NO_REPLICATION_ID = "it does not show its replication id (INFO): a failover that loses writes may go unseen"
+PUBLISH = {False: "PUBLISH", True: "SPUBLISH"}
+"""What publishes, by whether channels belong to slots."""
 
 Arg = str | bytes | int
 
@@ -78,30 +79,6 @@ class Unavailable(Refused):
     def __init__(self, outcome: str) -> None:
         super().__init__(Code.UNAVAILABLE, "the store did not answer in time", {"outcome": outcome})
         self.outcome = outcome
-
-
-def check_url(url: str) -> None:
-    """See whether a store could be reached by that URL.
-
-    Raises:
-        ConfigError: it could not, whoever listens there.
-    """
-    try:
-        _pool(url).make_connection()  # type: ignore[no-untyped-call]  # redis-py
-        if not 0 < (urlsplit(url).port or 6379) < 65536:
-            raise ValueError("the port is out of range")
-    except (ValueError, TypeError) as error:
-        raise ConfigError(f"--redis-url: {error}") from None
-
-
-def _pool(url: str) -> ConnectionPool:
-    options = {} if url.startswith("unix://") else {"socket_connect_timeout": 1.0, "socket_keepalive": True}
-    return ConnectionPool.from_url(url, protocol=2, driver_info=None, socket_timeout=None, **options)
-
-
-def _packed(commands: Iterable[Iterable[Any]]) -> list[bytes]:
-    """Commands as they are sent, in a tenth of the time that redis-py's own packing takes."""
-    return [pack_command(tuple(command)) for command in commands]
 
 
 class Clock:
@@ -135,6 +112,15 @@ class Clock:
         return min(self.lease_end_ms, self.now_ms() + DEADLINE_MS)
 
 
+def _nodes(endpoint: Endpoint, on_up: Callable[[], None]) -> Nodes:
+    if endpoint.kind is Kind.CLUSTER:
+        return Cluster(endpoint, on_up)
+    if endpoint.kind is Kind.SENTINEL:
+        sentinels = Sentinels(endpoint)
+        return OneNode(sentinels.open_wire, on_up, sentinels.run)
+    return OneNode(endpoint.open, on_up)
+
+
 class _Script:
     """A script with the prelude in front of it."""
 
@@ -165,65 +151,30 @@ class Store:
     """The store of one process. `run` it as a task; then call scripts and plain commands."""
 
     def __init__(self, url: str, metrics: Metrics) -> None:
-        self._pool = _pool(url)
-        self._line = self._new_line()
-        self._apart = self._new_line()
-        """A line for commands that wait for the replicas: everything else would wait behind them."""
-        self._scripts = _load_scripts("PUBLISH")
+        self.connected = asyncio.Event()
+        """Set with each new connection: another store may be at its other end."""
+        self.nodes = _nodes(Endpoint(url), self.connected.set)
+        self._scripts = {sharded: _load_scripts(PUBLISH[sharded]) for sharded in PUBLISH}
         self._metrics = metrics
-        self._replicating = asyncio.Lock()
-        self._replicas_slow_until = 0.0
         self.clock = Clock()
         self.renew: Callable[[], Awaitable[None]] | None = None
         """Renews the lease; asked when a script came too late."""
-        self.connected = asyncio.Event()
-        """Set with each new connection: another store may be at its other end."""
-        self._line.on_up = self.connected.set
-
-    def _new_line(self) -> Line:
-        return Line(self.open_wire, (ResponseError, BusyLoadingError))
 
     @property
     def is_up(self) -> bool:
-        """Whether a connection to the store stands."""
-        return self._line.is_up
+        """Whether connections to all nodes of the store stand."""
+        return self.nodes.is_up
 
     async def run(self) -> None:
         """Keep the lines open until cancelled."""
-        async with asyncio.TaskGroup() as group:
-            group.create_task(self._line.run())
-            group.create_task(self._apart.run())
+        await self.nodes.run()
 
-    async def open_wire(self) -> Wire:
-        """A connection of its own, for whoever subscribes."""
-        connection: AbstractConnection = self._pool.make_connection()  # type: ignore[no-untyped-call]  # redis-py
-        await connection.connect()  # type: ignore[no-untyped-call]  # redis-py
-        connection.pack_commands = _packed  # type: ignore[method-assign]
-        return connection
-
-    def drop_line(self) -> None:
-        """Connect anew: what the store at the other end says is not to be believed."""
-        self._line.drop()
-        self._apart.drop()
-
-    async def warnings(self) -> list[str]:
-        """What about the store's settings endangers the promises; empty where all is well.
-
-        Raises:
-            Unavailable: the store did not answer in time.
-        """
-        found = []
-        try:
-            memory = (await self.command("INFO", "memory")).decode()
-            if "maxmemory_policy:noeviction" not in memory:
-                found.append(
-                    "its maxmemory-policy is not noeviction: it may evict sessions, places and histories"
-                )
-            if "master_replid:" not in (await self.command("INFO", "replication")).decode():
-                found.append(NO_REPLICATION_ID)
-        except ResponseError:
-            found.append(NO_REPLICATION_ID)
-        return found
+    def drop_line(self, key: str) -> None:
+        """Connect anew to whoever has a key: what it says is not to be believed."""
+        node = self.nodes.of(key)
+        if node is not None:
+            node.drop()
+        self.nodes.doubt()
 
     async def script(
         self, name: str, keys: Sequence[str], args: Sequence[Arg] = (), *, term: int | None = None
@@ -249,16 +200,17 @@ class Store:
         Raises:
             Unavailable: as `script`.
         """
-        replicas = int((await self.script("replicas", [LEASES]))[0])
-        if not replicas:
+        replicas = int((await self.script("replicas", [keys[0]]))[0])
+        node = self.nodes.of(keys[0])
+        if not replicas or node is None:
             return await self.script(name, keys, args), None
         # one at a time: WAIT keeps its connection busy, and who comes behind would be given up
-        async with self._replicating:
-            if time.monotonic() >= self._replicas_slow_until:
+        async with node.replicating:
+            if time.monotonic() >= node.replicas_slow_until:
                 wait = ("WAIT", replicas, REPLICAS_MS)
                 answer, acknowledged = await self._run(name, keys, args, None, wait)
                 if acknowledged < replicas:
-                    self._replicas_slow_until = time.monotonic() + SLOW_REPLICAS_SECONDS
+                    node.replicas_slow_until = time.monotonic() + SLOW_REPLICAS_SECONDS
                 return answer, acknowledged >= replicas
         return await self.script(name, keys, args), False
 
@@ -277,7 +229,7 @@ class Store:
                 break
             tail: tuple[Arg, ...] = (*keys, self.clock.deadline_ms())
             (answer, after), outcome = await self._within_budget(
-                lambda: self._script_once(self._scripts[name], len(keys), tail, args, then),  # noqa: B023 - awaited here
+                lambda: self._script_once(name, len(keys), tail, args, then),  # noqa: B023 - awaited here
                 outcome,
             )
             if answer != [b"late"]:
@@ -305,28 +257,41 @@ class Store:
         Raises:
             Unavailable: the store did not answer in time.
         """
-        (answer, _), _ = await self._within_budget(lambda: self._attempt(command, None), "none")
+        key = command[1] if len(command) > 1 else ""
+        (answer, _), _ = await self._within_budget(lambda: self._attempt(key, command, None), "none")
         return answer
 
     async def _script_once(
         self,
-        script: _Script,
+        name: str,
         keys: int,
         head: Sequence[Arg],
         args: Sequence[Arg],
         then: tuple[Arg, ...] | None,
     ) -> Any:
+        script = self._scripts[self.nodes.is_sharded][name]
         call = (keys, *head, secrets.token_hex(3), *args)
         try:
-            return await self._attempt(("EVALSHA", script.sha, *call), then)
+            return await self._attempt(head[0], ("EVALSHA", script.sha, *call), then)
         except NoScriptError:
-            return await self._attempt(("EVAL", script.text, *call), then)
+            return await self._attempt(head[0], ("EVAL", script.text, *call), then)
 
-    async def _attempt(self, command: tuple[Arg, ...], then: tuple[Arg, ...] | None) -> tuple[Any, Any]:
-        """The answers of a command, and of one that must follow it on the same connection."""
-        line = self._apart if then else self._line
+    async def _attempt(
+        self, key: Arg, command: tuple[Arg, ...], then: tuple[Arg, ...] | None, asked: Node | None = None
+    ) -> tuple[Any, Any]:
+        """The answers of a command, and of one that must follow it on the same connection.
+
+        ``asked`` is whom the one that has the key has named for this time, while its slot is on the move.
+        """
+        node = asked or self.nodes.of(key)
+        if node is None:
+            raise _LostError(sent=False)
+        line = node.apart if then else node.line
         sent = False
         try:
+            if asked is not None:
+                # what befalls it befalls the command behind it, which tells
+                line.submit("ASKING").future.add_done_callback(lambda future: future.exception())
             call: Call = line.submit(*command)
             after = line.submit(*then) if then else None
             sent = True
@@ -340,14 +305,19 @@ class Store:
             return answers[0], answers[1]
         except TimeoutError:
             line.drop_if_silent(ATTEMPT_SECONDS * 0.9)
-            raise _LostError(call.sent) from None
+            self.nodes.doubt()
+            raise _LostError(sent=call.sent) from None
         except LineLostError:
-            raise _LostError(sent and call.sent) from None
+            self.nodes.doubt()
+            raise _LostError(sent=sent and call.sent) from None
         except ResponseError as error:
             # a demoted primary keeps the connection; only a new one finds the new primary
             if "READONLY" in str(error) or isinstance(error, ReadOnlyError):
                 line.drop()
-            raise
+            named = self.nodes.redirected(error)
+            if named is None or asked is not None:
+                raise
+        return await self._attempt(key, command, then, named)
 
     async def _within_budget(self, attempt: Callable[[], Awaitable[Any]], outcome: str) -> tuple[Any, str]:
         """The answer, and whether an attempt before it may have changed something (``unknown``)."""
@@ -370,6 +340,6 @@ class Store:
 
 
 class _LostError(Exception):
-    def __init__(self, sent: bool) -> None:
+    def __init__(self, *, sent: bool) -> None:
         super().__init__(sent)
         self.sent = sent

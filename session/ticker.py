@@ -63,18 +63,23 @@ class Ticker:
                         await self._waiting_rooms.use(event, anew=True)
                     events += self._busy - frozenset(events)
                     self._forget(frozenset(events))
-                due = [event for event in events if self._idle_until.get(event, 0) <= now]
-                for at in range(0, len(due), AT_ONCE):
-                    await asyncio.gather(*(self._look_at(event) for event in due[at : at + AT_ONCE]))
                 if now - retired >= RETIRE_SECONDS:
                     await self._waiting_rooms.retire([*self._idle_until])
                     retired = now
             except Unavailable:
-                log.debug("the store does not answer; sales are looked at later")
+                log.debug("the store does not say which events are used; those known are looked at")
+            due = [event for event in events if self._idle_until.get(event, 0) <= now]
+            for at in range(0, len(due), AT_ONCE):
+                await asyncio.gather(*(self._look_at(event) for event in due[at : at + AT_ONCE]))
             await asyncio.sleep(max(0.05, now + TICK_SECONDS - loop.time()))
 
     async def _look_at(self, event_id: str) -> None:
-        found = await self._waiting_rooms.tick(event_id)
+        try:
+            found = await self._waiting_rooms.tick(event_id)
+        except Unavailable:
+            # a part of the store may be away without the others
+            log.debug("the store does not answer; %s is looked at later", event_id)
+            return
         if found is not None:
             self.figures[event_id] = found[1]
         if found is not None and found[0]:

@@ -5,10 +5,9 @@ somebody here reads are read; personal rooms are checked by the counter of their
 """
 
 import asyncio
-import contextlib
-import logging
 import random
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Mapping
+from typing import TypeVar
 
 from session import keys
 from session.connection import Connection
@@ -20,7 +19,8 @@ from session.recovery import Position, is_unused
 from session.rooms import Rooms
 from session.store import Store, Unavailable
 
-log = logging.getLogger(__name__)
+K = TypeVar("K")
+T = TypeVar("T")
 
 CHECK_SECONDS = 1.0
 
@@ -29,17 +29,15 @@ class Watch:
     """The checks of one process. `run` it as a task."""
 
     def __init__(
-        self, store: Store, rooms: Rooms, manager: SessionManager, hub: Hub, listener: Listener, canary: str
+        self, store: Store, rooms: Rooms, manager: SessionManager, hub: Hub, listener: Listener
     ) -> None:
         self._store = store
         self._rooms = rooms
         self._manager = manager
         self._hub = hub
         self._listener = listener
-        self._canary = canary
         self._due: set[str] = set()
         self._woken = asyncio.Event()
-        self._heard_again = asyncio.Event()
         self._before: dict[str, int] = {}
         self.on_doubt: Callable[[Connection], None] = lambda connection: None
         """Told a connection that the store does not know any more."""
@@ -49,7 +47,6 @@ class Watch:
         """Told a user, and an event in which it may hold seats."""
         listener.on_bucket = self.look_at
         listener.notices.on_jump = self.look_at
-        listener.on_canary = self._heard_again.set
 
     def look_at(self, bucket: str) -> None:
         """Read the users of a bucket again, soon."""
@@ -66,19 +63,10 @@ class Watch:
 
     async def _heads(self) -> None:
         while True:
-            # without jitter all servers would ask at the same moment; at once where it hears itself (again)
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(CHECK_SECONDS * random.uniform(0.8, 1.2)):
-                    await self._heard_again.wait()
-            self._heard_again.clear()
-            try:
-                await asyncio.gather(self._ring_canary(), self._check_heads(), self._check_counters())
-            except Unavailable:
-                log.debug("the store does not answer; the checks go on")
+            # without jitter all servers would ask at the same moment
+            await asyncio.sleep(CHECK_SECONDS * random.uniform(0.8, 1.2))
+            await asyncio.gather(self._check_heads(), self._check_counters())
             self._listener.drop_idle()
-
-    async def _ring_canary(self) -> None:
-        await self._store.command("PUBLISH", self._canary, "tweet")
 
     async def _check_heads(self) -> None:
         rooms = [
@@ -86,8 +74,8 @@ class Watch:
             for r in self._hub.rooms.values()
             if r.is_settled and r.is_wanted and not r.name.startswith("user:")
         ]
-        heads = await asyncio.gather(*(self._rooms.head(room.name) for room in rooms))
-        for room, head in zip(rooms, heads, strict=True):
+        heads = await _answered({room: self._rooms.head(room.name) for room in rooms})
+        for room, head in heads.items():
             if room.is_settled and self._is_behind(room, head):
                 self._listener.repair(room, "head")
             room.head_before = head
@@ -117,8 +105,9 @@ class Watch:
         buckets = list(self._hub.buckets)
         if not buckets:
             return
-        values = await asyncio.gather(*(self._store.command("GET", keys.bucket_counter(b)) for b in buckets))
-        for bucket, value in zip(buckets, (int(v or 0) for v in values), strict=True):
+        counters = {b: self._store.command("GET", keys.bucket_counter(b)) for b in buckets}
+        for bucket, answer in (await _answered(counters)).items():
+            value = int(answer or 0)
             known = self._listener.notices.known.get(bucket, 0)
             behind = value > known and self._before.get(bucket, 0) > known
             if value < known or behind:
@@ -160,3 +149,16 @@ class Watch:
         room = self._hub.rooms.get(f"user:{user_id}")
         if room is not None and (room.state is not State.LIVE or room.log.position != checked.user_room):
             self._listener.repair(room, "bucket")
+
+
+async def _answered(works: Mapping[K, Awaitable[T]]) -> dict[K, T]:
+    """What the store says; where a part of it does not answer, that is left out, and the checks go on."""
+    results = await asyncio.gather(*works.values(), return_exceptions=True)
+    answers = {}
+    for key, result in zip(works, results, strict=True):
+        if isinstance(result, BaseException):
+            if not isinstance(result, Unavailable):
+                raise result
+            continue
+        answers[key] = result
+    return answers

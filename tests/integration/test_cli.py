@@ -67,8 +67,13 @@ def test_a_wrong_option_is_one_line_and_status_2(argv: list[str], says: str) -> 
     [
         "redis://127.0.0.1:port/0",
         "redis://127.0.0.1:70000/0",
-        "redis://127.0.0.1:6379/0?socket_timeout=long",
+        "redis://127.0.0.1:6379/0?socket_timeout=5",
         "redis://127.0.0.1:6379/0?nonsense=1",
+        "redis://127.0.0.1:6379/first",
+        "redis://10.0.0.1:6379,10.0.0.2:6379/0",
+        "redis://user:sec/ret@10.0.0.1:6379/0",
+        "redis://10.0.0.1:6379/0?ssl_ca_certs=/no/such/file",
+        "rediss://10.0.0.1:6379/0?ssl_ca_certs=/no/such/file",
     ],
 )
 def test_a_store_url_that_cannot_work_is_a_wrong_option(url: str) -> None:
@@ -77,6 +82,7 @@ def test_a_store_url_that_cannot_work_is_a_wrong_option(url: str) -> None:
 
     assert (2, 1) == (ended.returncode, len(ended.stderr.splitlines())), ended.stderr
     assert "--redis-url" in ended.stderr
+    assert "ret@" not in ended.stderr
 
 
 @pytest.mark.parametrize(

@@ -31,6 +31,7 @@ from session.metrics import Metrics
 from session.protocol import MAX_SESSION_DATA_BYTES, Code, Refused
 from session.recovery import Position
 from session.store import Store
+from session.survey import Survey
 from tests.support.stores import StoreProcess
 from tests.support.waiting import eventually
 
@@ -701,7 +702,7 @@ class Server:
     """The janitor of a server with a real lease."""
 
     def __init__(self, store: Store) -> None:
-        self.leases = Leases(store)
+        self.leases = Leases(store, Survey(store))
         self.manager = SessionManager(store, CONFIG, self.leases)
         self.janitor = Janitor(self.manager, Hub(CONFIG, Metrics()), self.leases)
 

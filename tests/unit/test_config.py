@@ -120,7 +120,6 @@ def test_strangers_are_limited_where_addresses_can_be_told_apart() -> None:
         (["--query-token=perhaps"], r"--query-token: expected true or false, got 'perhaps'"),
         (["--demo=perhaps"], r"--demo: expected true or false, got 'perhaps'"),
         (["--log-format=xml"], r"--log-format: expected text or json, got 'xml'"),
-        (["--redis-url=localhost:6379"], r"--redis-url: must start with redis://"),
         (["--hold-seconds=700"], r"--max-hold-seconds: must not be less than --hold-seconds"),
         (["--demo=false"], r"--demo=false needs a key"),
         (["--no-such-option=1"], r"--no-such-option"),
