@@ -15,7 +15,7 @@ from tests.support.waiting import eventually
 
 EVENT, HALL = "42", "hall"
 ROOM = f"event:{EVENT}"
-USERS, CAPACITY, DRAIN_SECONDS = 60, 10, 2
+USERS, CAPACITY, DRAIN_SECONDS = 60, 10, 4
 
 
 class Visitor:
@@ -116,7 +116,7 @@ async def test_a_deploy_loses_nothing(servers: Servers, connect: Connect, valkey
         lambda: all(visitor.heard == list(range(said)) for visitor in visitors), "everyone has heard all", 30
     )
 
-    assert said > 30
+    assert said > 10
     assert max(most) <= CAPACITY
     assert set(before) == set(valkey.client.zrange(keys.sale(EVENT).admitted, 0, -1))
     for n, visitor in enumerate(visitors):
