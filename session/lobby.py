@@ -34,6 +34,9 @@ ROUND_SECONDS = 1.0
 RETRY_SECONDS = 0.25
 COMPARE_SECONDS = 60.0
 LATE_SECONDS = DEADLINE_MS / 1000 + 1
+SETTLE_SECONDS = 3.0
+"""After a loss no place is read for so long, as nobody is let in (``shared/queue.lua``): other servers still
+put back who stands before it, and a position that is too good would have to be taken back."""
 """A place that is being taken elsewhere is taken by then."""
 AT_ONCE = 100
 """Users who are told before others get a turn."""
@@ -57,6 +60,8 @@ class Lobby:
         self._leaving: dict[tuple[str, str], None] = {}
         """(event, user) whose last connection here has ended."""
         self._doubted: dict[tuple[str, str], bool] = {}
+        self._postponed: set[tuple[str, str]] = set()
+        self._settling: asyncio.TimerHandle | None = None
         """(event, user) whose place must be read again -> whether it may be put back where it is lost."""
         self._unnamed: dict[tuple[str, str], None] = {}
         """(event, user) whose session names a place that is gone."""
@@ -231,16 +236,30 @@ class Lobby:
         if crowd is not None:
             room = self._hub.rooms[f"{keys.LEDGER}:{event_id}"]
             crowd.begin(room.log.hi)
+            if crowd.here:
+                self._begin_to_settle()
             for user_id in crowd.here:
                 self.look_up(user_id, event_id, put_back=True)
 
     def put_back_all(self) -> None:
         """Another incarnation of the store answers: it may have lost places, and who has left them."""
+        self._begin_to_settle()
         self._compared_at = float("-inf")
         self._wanted.set()
         for crowd in self._crowds.values():
             for user_id in crowd.here:
                 self.look_up(user_id, crowd.event_id, put_back=True)
+
+    def _begin_to_settle(self) -> None:
+        if self._settling is not None:
+            self._settling.cancel()
+        self._settling = asyncio.get_running_loop().call_later(SETTLE_SECONDS, self._settle)
+
+    def _settle(self) -> None:
+        self._settling = None
+        postponed, self._postponed = self._postponed, set()
+        for event_id, user_id in postponed:
+            self.look_up(user_id, event_id)
 
     # --- telling ---
 
@@ -393,6 +412,9 @@ class Lobby:
         for made in {waiter.made for waiter in known.values()}:
             lost = [(user, *_known(waiter)) for user, waiter in known.items() if waiter.made == made]
             await self._waiting_rooms.put_back(event_id, made, lost)
+        if self._settling is not None:
+            self._postponed.update((event_id, user) for user in users)
+            return
         await asyncio.gather(*(self._look_up_one(crowd, user) for user in users))
 
     async def _look_up_one(self, crowd: Crowd, user_id: str) -> None:
