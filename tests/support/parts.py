@@ -193,9 +193,9 @@ class Tab:
     def write(self, frames: bytes) -> None:
         while frames and self.is_open:
             size, head = frames[1], 2
+            assert size != 127, "no frame here is so long"
             if size == 126:
                 size, head = int.from_bytes(frames[2:4]), 4
-            assert size != 127, "no frame here is so long"
             self._hear(json.loads(frames[head : head + size]))
             frames = frames[head + size :]
 
