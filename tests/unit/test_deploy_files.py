@@ -19,6 +19,8 @@ from handlers import ops
 from session.config import Config
 from session.leaving import GOODBYE_SECONDS
 from session.metrics import Metrics
+from tests.support import dockerfile
+from tests.support.dockerfile import instruction
 
 ROOT = Path(__file__).parents[2]
 DEPLOY = ROOT / "deploy"
@@ -97,18 +99,6 @@ def attributes(resource: str, key: str) -> dict[str, str]:
     return environment(aws()[resource][key], "Key", "Value")
 
 
-def instructions() -> list[tuple[str, str]]:
-    """Word and rest of each instruction of the Dockerfile."""
-    text = re.sub(r"\\\n\s*", " ", (DEPLOY / "Dockerfile").read_text())
-    lines = [line for line in text.splitlines() if line and not line.startswith("#")]
-    return [(line.partition(" ")[0], line.partition(" ")[2]) for line in lines]
-
-
-def instruction(word: str) -> str:
-    """The last instruction of a kind, which is the one that counts."""
-    return [rest for first, rest in instructions() if first == word][-1]
-
-
 # --- options ---
 
 
@@ -125,7 +115,7 @@ def test_options_are_options(path: Path) -> None:
 
 def test_the_image_starts_no_demo() -> None:
     """It listens on all addresses: without a key it must not start."""
-    set_ = dict(pair.split("=", 1) for pair in instruction("ENV").split())
+    set_ = dockerfile.environment()
 
     assert ("0.0.0.0", "false") == (set_["KEEPSEAT_ADDRESS"], set_["KEEPSEAT_DEMO"])  # noqa: S104
     assert "10001" == instruction("USER")
