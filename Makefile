@@ -11,8 +11,8 @@ cluster: .venv/.server  ## three servers behind a sticky balancer (HAProxy) on h
 	@bash tests/support/debian.sh haproxy
 	$(PY) deploy/cluster.py $(ARGS)
 
-# most tests wait for a process or a lease: three at a time, the longest files (browser, chaos) first
-WORKERS = -n 3 --dist loadfile --no-loadscope-reorder
+# most tests wait for a process or a lease: two at a time, the longest files (browser, chaos) first
+WORKERS = -n 2 --dist loadfile --no-loadscope-reorder
 
 test: .venv/.dev .venv/.recipes .venv/.axe debian  ## everything
 	$(PY) -m pytest $(WORKERS) $(ARGS)
