@@ -2,6 +2,8 @@
 
 import asyncio
 import contextlib
+import socket
+import struct
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +11,9 @@ from bench.raw import RawClient, Refused
 from tests.conftest import Connect, Servers
 from tests.support.api import Api
 from tests.support.client import Client
+from tests.support.health import Rest
 from tests.support.proxy import Proxy
+from tests.support.raw import upgrade
 from tests.support.servers import ServerProcess
 from tests.support.stores import StoreProcess
 from tests.support.tokens import token
@@ -141,3 +145,18 @@ async def test_who_is_sent_away_is_told_when_to_come_again(
         assert all(1000 <= delay <= 6000 for delay in delays)
         assert max(delays) - min(delays) > 1000
         assert all(client.is_open for client in back)
+
+
+async def test_who_has_given_up_while_waiting_leaves_nothing(servers: Servers) -> None:
+    """A hundred come to a server that stands still, and go before it moves: half of them say goodbye, half
+    are reset. It finds nobody there, says nothing of it, and is as it was."""
+    (server,) = servers()
+    rest = Rest(server)
+    server.freeze()
+    for n in range(100):
+        with socket.create_connection(("127.0.0.1", server.port)) as line:
+            line.sendall(upgrade(f"/ws?token={token(f'u{n}')}"))
+            line.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", n % 2, 0))
+    server.thaw()
+
+    await rest.assert_regained()

@@ -12,6 +12,7 @@ from tornado.websocket import WebSocketHandler
 
 from handlers.front import Front, Limits, limits
 from session.config import parse
+from tests.conftest import Servers
 from tests.support.raw import Raw, command, upgrade
 from tests.support.waiting import eventually
 
@@ -19,6 +20,7 @@ SOON, NEVER = 0.3, 600.0
 GET = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
 POST = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n"
 LARGE = b"GET /large HTTP/1.1\r\nHost: x\r\n\r\n"
+HEALTH = b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n"
 LARGE_BYTES = 32_000_000
 """More than both kernels take for a peer that does not read."""
 
@@ -171,6 +173,24 @@ async def test_a_websocket_is_no_line() -> None:
         socket.write(command("hello"))
 
         assert "hello" == (await socket.hear()).json["type"]
+
+
+async def test_a_server_process_keeps_these_limits(servers: Servers) -> None:
+    """A stranger that says nothing is cut after `--auth-timeout`; a line on which was asked is kept, and
+    counted."""
+    (server,) = servers(auth_timeout=SOON)
+    kept = await Raw.dial(server)
+    kept.write(HEALTH)
+    await served(kept)
+    silent = await Raw.dial(server)
+
+    assert await silent.is_cut()
+    kept.write(HEALTH)
+    await served(kept)
+    # it, and the one that asks
+    server.wait_metric("keepseat_lines", 2)
+    for raw in (kept, silent):
+        raw.drop()
 
 
 def test_the_limits_follow_the_options() -> None:
