@@ -94,7 +94,7 @@ class Connection:
         self._ping_timeout = ping_timeout
         self._max_backlog = max_backlog
         self._on_its_way = 0
-        """Size of what was sent when nothing waited, and has not all been taken."""
+        """What was unsent when something first had to wait, until all of it has been taken."""
         self._on_drained: list[Callable[[], None]] = []
         self.identity: Identity | None = None
         self.socket_id = ""
@@ -175,14 +175,15 @@ class Connection:
         if self.close_code is not None:
             return
         transport = self._transport
-        was_idle = not transport.backlog()
+        before = transport.backlog()
         transport.write(frames)
         waits = transport.backlog()
         if not waits:
             return
-        # what was begun when nothing waited may be larger than the limit, as the snapshot of a large house is
-        if was_idle:
-            self._on_its_way = len(frames)
+        # beside the limit is what the kernel had taken when something first had to wait, and that itself: a
+        # piece of a replay, or the snapshot of a large house, which may be larger than the limit
+        if not self._on_its_way:
+            self._on_its_way = before or waits
         if waits > self._max_backlog + self._on_its_way:
             self.close(Close.TRY_LATER, SLOW_READER)
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import json
 import resource
 import socket
 from collections.abc import Iterator
@@ -12,7 +13,7 @@ import pytest
 from tests.conftest import Connect, Servers
 from tests.support.api import Api
 from tests.support.health import Rest, memory_of
-from tests.support.raw import Raw, command, upgrade
+from tests.support.raw import TEXT, Raw, command, upgrade
 from tests.support.sale import assert_agreement
 from tests.support.servers import ServerProcess
 from tests.support.stores import StoreProcess
@@ -25,6 +26,7 @@ KERNEL = 1_048_576
 """Unsent bytes that the server lets the kernel have for one client."""
 LARGE = "x" * 60_000
 MIB = 2**20
+PINGS = 'keepseat_commands_total{result="ok",type="ping"}'
 
 
 def unsent(server: ServerProcess) -> list[int]:
@@ -59,7 +61,7 @@ async def test_who_asks_and_does_not_read(servers: Servers, connect: Connect) ->
         raw.drop()
 
     assert list(range(1, sent + 1)) == heard
-    assert most <= len(stuck) * (KERNEL + BUFFER + 2 * len(LARGE))
+    assert most <= len(stuck) * (KERNEL + BUFFER + 3 * len(LARGE))
     assert kernel <= 1.5 * KERNEL
     assert len(stuck) == a.metric('keepseat_connections_closed_total{code="1013"}')
     quick.assert_contiguous()
@@ -101,6 +103,48 @@ async def test_a_reader_of_single_bytes_falls_behind_and_comes_back(
     assert sips
     for client in (quick, back):
         client.assert_contiguous()
+
+
+async def test_who_reads_slowly_may_still_ask(servers: Servers) -> None:
+    """Whether it lags in the ring, or is sent a long replay, while the kernel has more of it than the buffer
+    may hold: what it asks is answered behind what is on its way, and nothing is lost."""
+    (a,) = servers(max_buffer_bytes=BUFFER, ping_interval=100)
+    lagging = await Raw.sign_in(a, "lagging", receive_buffer=4096)
+    lagging.write(command("join-event", eventId="123", id=1))
+    joined = await lagging.answer(1)
+    count, behind = 0, 3
+    while behind:
+        await Api(a).publish(EVENT, f"{count} {LARGE}")
+        count += 1
+        behind -= a.metric("keepseat_buffered_bytes") > 0
+    lagging.write(command("ping", id=2))
+    a.wait_metric(PINGS, 1)
+    assert "pong" == (await lagging.answer(2))["type"]
+    await hear_messages(lagging, count)
+    lagging.drop()
+    replayed = await Raw.open(a, receive_buffer=4096)
+    resume = {EVENT: {"epoch": joined["epoch"], "offset": joined["offset"]}}
+    replayed.write(command("auth", token=make_token("replayed"), resume=resume))
+    await eventually(lambda: a.metric("keepseat_buffered_bytes") > BUFFER, "the kernel is full")
+    replayed.write(command("ping", id=3))
+    a.wait_metric(PINGS, 2)
+    assert "pong" == (await replayed.answer(3))["type"]
+    await hear_messages(replayed, count)
+    replayed.drop()
+
+    assert 0 == a.metric("keepseat_slow_readers_total")
+
+
+async def hear_messages(raw: Raw, count: int) -> None:
+    """Hear so many messages of a room, from the first on, in order."""
+
+    def heard() -> list[str]:
+        frames = [json.loads(frame.payload) for frame in raw.heard if frame.opcode == TEXT]
+        return [frame["data"].split()[0] for frame in frames if frame["type"] == "message"]
+
+    while len(heard()) < count:
+        await raw.hear()
+    assert [str(n) for n in range(count)] == heard()
 
 
 async def test_a_snapshot_larger_than_the_buffer(
