@@ -56,8 +56,9 @@ class SocketTransport:
         except BlockingIOError:
             sent = 0
         except OSError:
+            # nobody is there, for whom nothing waits; the handler hears of it when its command has run
             self._stream.close()
-            return False
+            return True
         if sent != len(frames):
             self._wait(memoryview(frames)[sent:])
         return True
