@@ -112,6 +112,7 @@ class Socket(Edge, WebSocketHandler):
             # neither is looked at again, and they are a seventh of what an idle connection weighs
             del self.request, self._headers
             if token:
+                connection.busy = True
                 await self._sign_in(token, resume, replaces)
         except BadCommand as bad:
             connection.send(bad.event())
@@ -119,6 +120,8 @@ class Socket(Edge, WebSocketHandler):
         except Exception:
             log.exception("a connection could not be let in")
             self._crashed()
+        finally:
+            connection.done()
 
     def _early_token(self) -> str:
         """A token that came with the request: in the query, else in the header."""

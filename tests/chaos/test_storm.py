@@ -160,3 +160,17 @@ async def test_who_has_given_up_while_waiting_leaves_nothing(servers: Servers) -
     server.thaw()
 
     await rest.assert_regained()
+
+
+async def test_who_waits_to_be_let_in_owes_no_pong(
+    servers: Servers, connect: Connect, valkey: StoreProcess
+) -> None:
+    """A token in the query is looked at before the first frame is read: a pong that comes meanwhile is not
+    missed, and the client is told that the store is away, not that it was silent."""
+    with Proxy(valkey.port) as store:
+        (a,) = servers(redis_url=f"redis://127.0.0.1:{store.port}/0", ping_interval=0.3, ping_timeout=0.3)
+        store.stall()
+        client = await connect(a, user="u", via="query", wait=False)
+
+        assert (1013, "unavailable") == await client.closed(60)
+        store.mend()
