@@ -22,7 +22,8 @@ AT_ONCE = 16
 MOST_AHEAD = 64
 """While so many wait for their turn to sign in, nobody is upgraded to stand behind them."""
 PAUSE_SECONDS = 0.001
-REQUEST_LINE_BYTES = 256
+REQUEST_LINE_BYTES = 8192
+"""So far `resume` is looked for: a token may stand before it."""
 SOCKET = re.compile(rb"GET /ws[ ?]")
 RETURNING = re.compile(rb"GET /ws\?(?:[^ ]*&)?(?:returning|resume)=")
 
