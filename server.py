@@ -104,7 +104,8 @@ def main() -> int:
 
 
 def _descriptors(config: Config) -> Descriptors:
-    found = provide(config.max_connections)
+    # lines that are no WebSockets take their own, or else they would take those of who comes
+    found = provide(config.max_connections + limits(config).lines)
     if found.most_connections < config.max_connections:
         log.warning(
             "this process may open %d files only: there is room for %d connections, not for "

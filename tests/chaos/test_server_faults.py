@@ -84,6 +84,19 @@ async def test_out_of_file_descriptors_it_keeps_whom_it_has(servers: Servers, co
     assert load < 0.7
 
 
+def test_each_line_has_a_descriptor_beside_those_of_the_sockets(servers: Servers) -> None:
+    """Where the hard limit allows it: 900 WebSockets, and a third as many lines that are none."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(512, hard), hard))
+    try:
+        (server,) = servers(max_connections=900)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    raised, _ = resource.prlimit(server.pid, resource.RLIMIT_NOFILE)
+
+    assert raised >= min(hard, 900 + 300 + 64)
+
+
 async def test_who_comes_when_there_is_no_descriptor_at_all_waits(servers: Servers) -> None:
     """The kernel refuses even the process itself one: the connection waits in the queue, and is answered when
     there are some again."""
