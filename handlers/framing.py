@@ -164,6 +164,8 @@ class Framing(WebSocketProtocol13):
 
     async def _linger(self) -> None:
         """Throw away what the peer is still sending, so that its kernel does not drop our last word."""
+        if self.stream.closed():
+            return  # it was reset: nobody hears our last word
         left = LINGER_BYTES
         with contextlib.suppress(StreamClosedError, OSError, TimeoutError):
             self.stream.socket.shutdown(socket.SHUT_WR)
