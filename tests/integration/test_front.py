@@ -178,7 +178,7 @@ async def test_a_websocket_is_no_line() -> None:
 async def test_a_server_process_keeps_these_limits(servers: Servers) -> None:
     """A stranger that says nothing is cut after `--auth-timeout`; a line on which was asked is kept, and
     counted."""
-    (server,) = servers(auth_timeout=SOON)
+    (server,) = servers(auth_timeout=3)
     kept = await Raw.dial(server)
     kept.write(HEALTH)
     await served(kept)
