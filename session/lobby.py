@@ -61,6 +61,10 @@ class Lobby:
         """(event, user) whose last connection here has ended."""
         self._doubted: dict[tuple[str, str], bool] = {}
         self._postponed: set[tuple[str, str]] = set()
+        self._missed: set[tuple[str, str]] = set()
+        """Places that the store did not know of, to be looked for a second time."""
+        self._second_look: set[tuple[str, str]] = set()
+        """Those for which that is on its way: if it finds nothing either, they are gone."""
         self._settling: asyncio.TimerHandle | None = None
         """(event, user) whose place must be read again -> whether it may be put back where it is lost."""
         self._unnamed: dict[tuple[str, str], None] = {}
@@ -169,6 +173,7 @@ class Lobby:
     def user_gone(self, user_id: str) -> None:
         """A user's last connection here has ended."""
         for crowd in self._crowds.values():
+            self._second_look.discard((crowd.event_id, user_id))
             if user_id in crowd.here:
                 crowd.drop(user_id)
                 self._leave(crowd.event_id, user_id)
@@ -431,6 +436,7 @@ class Lobby:
         if place is None or place.status == NOWHERE:
             self._learn_of_loss(crowd, user_id, place)
             return
+        self._second_look.discard((crowd.event_id, user_id))
         now = crowd.fold(user_id, place)
         if now is None:
             self.look_up(user_id, crowd.event_id)
@@ -443,10 +449,25 @@ class Lobby:
         """A user has no place any more. If the ledger says so, that is told when it is heard; else the store
         has lost the place, or the event is gone."""
         crowd.unsure.discard(user_id)
+        key = (crowd.event_id, user_id)
         if place is not None and not crowd.has_heard(place.ledger.offset):
             asyncio.get_running_loop().call_later(RETRY_SECONDS, self.look_up, user_id, crowd.event_id)
+        elif user_id in crowd.users and key not in self._second_look:
+            # a store that has lost it is known as another incarnation in a moment, and gets it back
+            if key not in self._missed:
+                self._missed.add(key)
+                asyncio.get_running_loop().call_later(
+                    SETTLE_SECONDS, self._look_again, user_id, crowd.event_id
+                )
         elif crowd.drop(user_id) is not None:
+            self._second_look.discard(key)
             self.on_left(crowd.event_id, user_id, "", "expired")
+
+    def _look_again(self, user_id: str, event_id: str) -> None:
+        self._missed.discard((event_id, user_id))
+        if user_id in self._hub.users:
+            self._second_look.add((event_id, user_id))
+            self.look_up(user_id, event_id)
 
     async def _unname_all(self) -> bool:
         unnamed, self._unnamed = self._unnamed, {}

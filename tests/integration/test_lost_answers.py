@@ -121,6 +121,32 @@ async def test_a_departure_that_the_store_has_lost_is_reported_again(cluster: Cl
     await eventually(lambda: cluster.redis.zrange(K.absent, 0, -1) == ["mina"], "she is absent again")
 
 
+async def test_a_place_that_is_missed_before_the_loss_is_known_is_no_end(cluster: Cluster) -> None:
+    """The store has lost it, and it is looked up before anybody knows that this is another incarnation."""
+    await put(cluster, capacity=1)
+    server = cluster.server(0)
+    first, mina = Tab(server, "first"), Tab(server, "mina")
+    for tab in (first, mina):
+        await tab.sign_in()
+        await tab.call("join-queue", eventId=EVENT)
+    seq = cluster.redis.zscore(K.present, "mina")
+    assert seq is not None
+    cluster.redis.zrem(K.present, "mina")
+    older = {"inc": "0" * 10, "ainc": "0" * 10, "seq": int(seq) - 1}
+    cluster.redis.hset(K.state, mapping=older)
+
+    lobby = server.services.lobby
+    lobby.look_up("mina", EVENT)
+    await eventually(lambda: (EVENT, "mina") in lobby._missed, "it is missed")
+    lobby.put_back_all()
+
+    await eventually(lambda: cluster.redis.zscore(K.present, "mina") == seq, "it is back")
+    await eventually(
+        lambda: not lobby._missed and not lobby._second_look and not lobby._postponed, "all is well"
+    )
+    assert not [frame for frame in mina.heard if frame["type"] == "queue-left"]
+
+
 async def test_a_rush_reads_a_list_of_seats_once(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whoever wants it while it is being read waits for the same answer."""
     await put(cluster, max_seats=1)
