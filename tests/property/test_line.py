@@ -451,7 +451,7 @@ class World:
             await eventually(lambda i=instance: self.cluster.is_buried(i), f"{instance} is buried")  # type: ignore[misc]
         await eventually(self.is_settled, "the store knows who is here")
         try:
-            await eventually(lambda: not self.unknown(), "everyone knows where it stands", 5)
+            await eventually(lambda: not self.unknown(), "everyone knows where it stands", 20)
         except AssertionError as error:
             error.add_note("\n".join(self.unknown()))
             raise
