@@ -459,9 +459,10 @@ class Lobby:
                 asyncio.get_running_loop().call_later(
                     SETTLE_SECONDS, self._look_again, user_id, crowd.event_id
                 )
-        elif crowd.drop(user_id) is not None:
+        else:
             self._second_look.discard(key)
-            self.on_left(crowd.event_id, user_id, "", "expired")
+            if crowd.drop(user_id) is not None:
+                self.on_left(crowd.event_id, user_id, "", "expired")
 
     def _look_again(self, user_id: str, event_id: str) -> None:
         self._missed.discard((event_id, user_id))
