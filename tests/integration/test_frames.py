@@ -25,8 +25,7 @@ from tests.support.raw import (
     frame,
     upgrade,
 )
-from tests.support.servers import ServerProcess
-from tests.support.stores import StoreProcess, valkey_binary
+from tests.support.servers import ServerProcess, server_with_store
 
 PING_1 = '{"type":"ping","id":1}'
 MANY = 10_000
@@ -37,14 +36,8 @@ names = (f"framer-{n}" for n in itertools.count())
 @pytest.fixture(scope="module")
 def hall_process(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
     """One server for this file, on a store of its own, that forgives much."""
-    folder = tmp_path_factory.mktemp("hall")
-    store = StoreProcess(valkey_binary(), folder / "store")
-    server = ServerProcess(folder / "server.log", redis_url=store.url, message_burst=1000)
-    server.start()
-    server.wait_ready()
-    yield server
-    server.kill()
-    store.kill()
+    with server_with_store(tmp_path_factory.mktemp("hall"), message_burst=1000) as server:
+        yield server
 
 
 @pytest.fixture

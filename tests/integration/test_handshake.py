@@ -19,7 +19,7 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from tests.conftest import OUTPUTS, Connect, Servers
 from tests.support.api import Api
 from tests.support.client import Client
-from tests.support.servers import ServerProcess
+from tests.support.servers import ServerProcess, server_with_store
 from tests.support.stores import StoreProcess, valkey_binary
 from tests.support.tokens import SECRET
 from tests.support.tokens import token as make_token
@@ -32,16 +32,10 @@ OTHER_SECRET = "another secret, of which the server knows nothing"
 @pytest.fixture(scope="module")
 def gate_process(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
     """One server for most of this file, on a store of its own."""
-    folder = tmp_path_factory.mktemp("gate")
-    store = StoreProcess(valkey_binary(), folder / "store")
-    server = ServerProcess(
-        folder / "server.log", redis_url=store.url, message_rate=5, message_burst=30, auth_timeout=60
-    )
-    server.start()
-    server.wait_ready()
-    yield server
-    server.kill()
-    store.kill()
+    with server_with_store(
+        tmp_path_factory.mktemp("gate"), message_rate=5, message_burst=30, auth_timeout=60
+    ) as server:
+        yield server
 
 
 @pytest.fixture

@@ -10,8 +10,7 @@ from tests.conftest import OUTPUTS, Connect
 from tests.support.api import Api
 from tests.support.health import Rest, memory_of, trouble
 from tests.support.raw import Raw, upgrade
-from tests.support.servers import ServerProcess
-from tests.support.stores import StoreProcess, valkey_binary
+from tests.support.servers import ServerProcess, server_with_store
 from tests.support.tokens import API_KEY
 from tests.support.tokens import token as make_token
 
@@ -27,14 +26,8 @@ names = (f"guest-{n}" for n in itertools.count())
 @pytest.fixture(scope="module")
 def shop_process(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
     """One server for this file, with the demo's sign-in, on a store of its own."""
-    folder = tmp_path_factory.mktemp("shop")
-    store = StoreProcess(valkey_binary(), folder / "store")
-    server = ServerProcess(folder / "server.log", redis_url=store.url, demo="true")
-    server.start()
-    server.wait_ready()
-    yield server
-    server.kill()
-    store.kill()
+    with server_with_store(tmp_path_factory.mktemp("shop"), demo="true") as server:
+        yield server
 
 
 @pytest.fixture

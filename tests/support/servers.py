@@ -7,9 +7,11 @@ import re
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 from tests.support.ports import free_port
+from tests.support.stores import StoreProcess, valkey_binary
 from tests.support.tokens import API_KEY, SECRET
 from tests.support.waiting import wait_until
 
@@ -156,3 +158,15 @@ class ServerProcess:
 
     def thaw(self) -> None:
         self.signal(signal.SIGCONT)
+
+
+@contextlib.contextmanager
+def server_with_store(folder: Path, **options: str | float) -> Iterator[ServerProcess]:
+    """A server, ready, on a store of its own: for the tests of one file."""
+    store = StoreProcess(valkey_binary(), folder / "store")
+    server = ServerProcess(folder / "server.log", redis_url=store.url, **options)
+    server.start()
+    server.wait_ready()
+    yield server
+    server.kill()
+    store.kill()
