@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from tests.support.ports import free_port
 from tests.support.stores import StoreProcess, valkey_binary
@@ -161,7 +162,7 @@ class ServerProcess:
 
 
 @contextlib.contextmanager
-def server_with_store(folder: Path, **options: str | float) -> Iterator[ServerProcess]:
+def server_with_store(folder: Path, **options: Any) -> Iterator[ServerProcess]:
     """A server, ready, on a store of its own: for the tests of one file."""
     store = StoreProcess(valkey_binary(), folder / "store")
     server = ServerProcess(folder / "server.log", redis_url=store.url, **options)
