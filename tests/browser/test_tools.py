@@ -49,6 +49,18 @@ def test_a_line_that_was_cut_costs_nothing(visit: Visit, back_end: BackEnd) -> N
     assert back_at - lost_at > 9_000
 
 
+def test_a_page_without_its_tools_is_a_whole_page(visit: Visit) -> None:
+    """Where the drawer cannot be had, nothing else is missing, and nothing is thrown."""
+    mina = visit()
+    mina.page.route("**/tools/drawer.js", lambda route: route.abort())
+
+    with mina.page.expect_event("requestfailed", lambda request: request.url.endswith("/drawer.js")):
+        mina.sign_in()
+
+    mina.enter()
+    expect(mina.page.get_by_role("button", name="What just happened")).to_have_count(0)
+
+
 NOTE_STATES = """() => {
     const banner = document.querySelector('connection-status'), states = globalThis.states = [];
     new MutationObserver(() => {

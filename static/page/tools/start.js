@@ -16,9 +16,10 @@ export async function startTools(wire, client, signal) {
   });
   const demo = await request('/demo').catch(() => null);
   if (signal.aborted || !demo) return;
-  const [{ drawer }] = await Promise.all([import('./drawer.js'), loadStyle()]);
-  if (signal.aborted) return;
-  const element = drawer({ wire, positions, client, mayKill: demo.kill, signal });
+  // where the server goes away meanwhile the browser's console names what is missing; the page does without
+  const [tools] = await Promise.all([import('./drawer.js').catch(() => null), loadStyle()]);
+  if (signal.aborted || !tools) return;
+  const element = tools.drawer({ wire, positions, client, mayKill: demo.kill, signal });
   document.body.append(element);
   signal.addEventListener('abort', () => element.remove());
 }
