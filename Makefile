@@ -43,10 +43,10 @@ lint: .venv/.dev .venv/.tsc lint-deploy  ## ruff, mypy --strict, tsc on the JSDo
 screenshots: .venv/.dev debian  ## docs/images: the main states of the demo page
 	$(PY) -m tests.browser.screenshots
 
-# systemd and promtool (Debian: prometheus) come in no wheel: they check where the machine has them
+# systemd comes in no wheel: it checks where the machine has it; promtool is in Debian's prometheus
 HAS = @command -v $(1) >/dev/null || { echo "$(1) is not installed, its file is not checked"; exit 0; };
 
-lint-deploy: .venv/.deploy  ## each file of deploy/ by the tool of those who made the format
+lint-deploy: .venv/.deploy debian  ## each file of deploy/ by the tool of those who made the format
 	.venv/deploy/bin/cfn-lint deploy/aws/keepseat.yaml
 	.venv/deploy/bin/hadolint deploy/Dockerfile
 	.venv/deploy/bin/check-jsonschema -q --builtin-schema vendor.compose-spec deploy/compose.yaml

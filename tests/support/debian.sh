@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# What the tests need from Debian: a second store, a browser and a balancer; or what is named. Installed where
-# missing and where we may; elsewhere it says what is missing, and the tests that need it are skipped by name.
+# What the tests need from Debian: a second store, a browser, a balancer and Prometheus; or what is named. Installed
+# where missing and where we may; elsewhere it says what is missing, and the tests that need it are skipped by name.
 set -euo pipefail
 
 # the packages are called like their programs
-[ $# -gt 0 ] || set -- redis-server chromium haproxy
+[ $# -gt 0 ] || set -- redis-server chromium haproxy prometheus
 missing=()
 for need in "$@"; do
     command -v "$need" >/dev/null || [ -x "/usr/sbin/$need" ] || missing+=("$need")
