@@ -12,8 +12,8 @@ from prometheus_client import Metric
 from handlers.base import MAX_BODY_BYTES, MAX_EVENT_BODY_BYTES
 from handlers.framing import FRAME_BURST, FRAME_RATE
 from handlers.front import EXCHANGE_SECONDS, IDLE_SECONDS, MAX_HEAD_BYTES
-from handlers.socket import PATIENCE
-from handlers.transport import KERNEL_BYTES
+from handlers.peer import PATIENCE
+from handlers.wire import KERNEL_BYTES
 from session import keys
 from session.config import ALIASES, Config
 from session.manager import MOST_NAMES
