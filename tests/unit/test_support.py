@@ -264,7 +264,7 @@ def test_what_is_missing_is_named(machine: dict[str, str]) -> None:
 
 def test_where_all_is_there_nothing_is_said(machine: dict[str, str], tmp_path: Path) -> None:
     """Nor done."""
-    for program in ("redis-server", "chromium", "haproxy"):
+    for program in ("redis-server", "chromium", "haproxy", "prometheus"):
         (tmp_path / program).write_text("#!/bin/bash\n")
         (tmp_path / program).chmod(0o755)
 
