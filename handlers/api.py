@@ -10,7 +10,7 @@ from msgspec import Raw, Struct
 from tornado.httputil import HTTPServerRequest
 from tornado.web import HTTPError
 
-from handlers.base import MAX_EVENT_BODY_BYTES, Handler, bears_api_key
+from handlers.base import MAX_EVENT_BODY_BYTES, Handler, api_key_of
 from session.events import EventDraft
 from session.manager import Session
 from session.protocol import MAX_DATA_BYTES, Code, EventId, Refused, RoomName, RoomPosition, SeatIds, UserId
@@ -124,7 +124,7 @@ class OneEvent(ApiHandler):
     @classmethod
     def most_body_bytes(cls, request: HTTPServerRequest, services: Services) -> int:
         """So much from the back end only: others must not fill the memory before they are refused."""
-        return cls.max_body_bytes if bears_api_key(request, services) else 0
+        return cls.max_body_bytes if api_key_of(request, services) else 0
 
     async def get(self, event_id: str) -> None:
         """An event with all its settings."""

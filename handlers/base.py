@@ -46,12 +46,13 @@ CODE_OF = {
 }
 
 
-def bears_api_key(request: HTTPServerRequest, services: Services) -> bool:
-    """Whether a request comes from the back end."""
-    expected = services.api_key
+def api_key_of(request: HTTPServerRequest, services: Services) -> str:
+    """Which of the API keys a request from the back end brings; empty where it brings none."""
     scheme, _, given = request.headers.get("Authorization", "").partition(" ")
-    same = hmac.compare_digest(given.strip().encode(), expected.encode())
-    return bool(expected) and scheme.lower() == "bearer" and same
+    sent = given.strip().encode()
+    # each is compared, whether another fits or not: the time tells nothing
+    same = [key for key in services.api_keys if hmac.compare_digest(sent, key.encode())]
+    return same[0] if same and scheme.lower() == "bearer" else ""
 
 
 class Edge(RequestHandler):
@@ -107,10 +108,13 @@ class Handler(Edge):
 
     def require_api_key(self) -> None:
         """Raise 404 where no key is configured, 401 where another or none was sent."""
-        if not self.services.api_key:
+        if not self.services.api_keys:
             raise HTTPError(404)
-        if not bears_api_key(self.request, self.services):
+        key = api_key_of(self.request, self.services)
+        if not key:
             raise HTTPError(401)
+        if key != self.services.api_key:
+            self.services.metrics.previous_keys.labels("api").inc()
 
     def log_exception(self, typ: Any, value: Any, tb: Any) -> None:
         """Log what is ours to mend; a refused request is none."""

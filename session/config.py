@@ -49,6 +49,9 @@ class Config:
     data_dir: str = _option("var", "where the embedded Valkey and generated demo keys live", STORE)
 
     jwt_secret: str = _option("", "HS256 secret, 32 bytes or more", AUTH)
+    jwt_previous_secret: str = _option(
+        "", "another HS256 secret whose tokens are good, and with which nothing is signed", AUTH
+    )
     jwt_public_key: str = _option("", "public key in PEM, or the path of a file that holds it", AUTH)
     jwt_jwks_url: str = _option(
         "", "http(s) URL of a JSON Web Key Set; keys are fetched in the background", AUTH
@@ -63,6 +66,7 @@ class Config:
         (), "other origins whose pages may connect, such as https://shop.example; * for all", AUTH
     )
     api_key: str = _option("", "bearer key of the HTTP API; empty: API off (demo: a generated one)", AUTH)
+    api_previous_key: str = _option("", "another key that the HTTP API takes", AUTH)
     demo: bool | None = _option(
         None, "demo page and sign-in by name; default: on only without any JWT key", AUTH
     )
@@ -105,7 +109,7 @@ class Config:
     @property
     def has_jwt_key(self) -> bool:
         """Whether a key to check tokens with was given; without one the server runs as a demo."""
-        return bool(self.jwt_secret or self.jwt_public_key or self.jwt_jwks_url)
+        return bool(self.jwt_secret or self.jwt_previous_secret or self.jwt_public_key or self.jwt_jwks_url)
 
     @property
     def is_demo(self) -> bool:
@@ -225,8 +229,12 @@ def _check_lists(config: Config) -> None:
 
 def _check(config: Config) -> None:
     _check_lists(config)
-    if config.jwt_secret and len(config.jwt_secret.encode()) < MIN_SECRET_BYTES:
-        raise ConfigError(f"--jwt-secret: must have at least {MIN_SECRET_BYTES} bytes")
+    for option, secret in (
+        ("--jwt-secret", config.jwt_secret),
+        ("--jwt-previous-secret", config.jwt_previous_secret),
+    ):
+        if secret and len(secret.encode()) < MIN_SECRET_BYTES:
+            raise ConfigError(f"{option}: must have at least {MIN_SECRET_BYTES} bytes")
     if config.max_hold_seconds < config.hold_seconds:
         raise ConfigError("--max-hold-seconds: must not be less than --hold-seconds")
     if not 0 <= config.port <= 65535:

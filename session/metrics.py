@@ -40,6 +40,12 @@ class Metrics:
         self.ping_seconds = Histogram(
             "keepseat_ping_seconds", "Round trip of a ping to a client", buckets=SECONDS, registry=r
         )
+        self.previous_keys = Counter(
+            "keepseat_previous_key_uses",
+            "Tokens and API calls that came with a previous key, by kind (jwt, api)",
+            ["kind"],
+            registry=r,
+        )
         self.refused = Counter("keepseat_refusals", "Connections refused, by reason", ["reason"], registry=r)
         self.reconnects = Counter(
             "keepseat_reconnects",

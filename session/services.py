@@ -59,6 +59,11 @@ class Services:
     commands: Commands
     census: Census
 
+    @property
+    def api_keys(self) -> list[str]:
+        """The keys that the HTTP API takes; none: it is off."""
+        return [key for key in (self.api_key, self.config.api_previous_key) if key]
+
 
 def build(config: Config, *, redis_url: str, secret: str, api_key: str) -> Services:
     """Put the parts together; must be called on the event loop that they will run on.
@@ -71,6 +76,7 @@ def build(config: Config, *, redis_url: str, secret: str, api_key: str) -> Servi
     survey = Survey(store)
     leases = Leases(store, survey)
     verifier, issuer = Verifier(config, secret), Issuer(config, secret)
+    verifier.on_previous = metrics.previous_keys.labels("jwt").inc
     manager = SessionManager(store, config, leases)
     rooms = Rooms(store, config)
     hub = Hub(config, metrics)

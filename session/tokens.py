@@ -10,8 +10,8 @@ import base64
 import re
 import secrets
 import time
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import Path
 from typing import Annotated, Any, NoReturn, TypeVar
@@ -169,6 +169,8 @@ class _Key:
     material: Any
     algorithms: tuple[str, ...]
     kid: str | None = None
+    is_previous: bool = False
+    """Whether it is on its way out: nothing is signed with it."""
 
 
 class _PreparedHMAC(HMACAlgorithm):
@@ -221,12 +223,20 @@ def _configured(option: str, material: Any, allowed: Sequence[str]) -> _Key:
     return _Key(material, algorithms)
 
 
-def _secret_key(config: Config, secret: str) -> _Key:
+def _secret_keys(config: Config, secret: str) -> list[_Key]:
+    """The secret that signs, and the previous one; first the one that most tokens are signed with."""
+    given = [_secret_key(config, "--jwt-secret" if config.jwt_secret else "--demo", secret)] if secret else []
+    if config.jwt_previous_secret:
+        key = _secret_key(config, "--jwt-previous-secret", config.jwt_previous_secret)
+        given.append(replace(key, is_previous=True))
+    return given
+
+
+def _secret_key(config: Config, option: str, secret: str) -> _Key:
     try:
         material = HMACAlgorithm(HMACAlgorithm.SHA256).prepare_key(secret)
     except (jwt.InvalidKeyError, UnicodeError):
-        raise ConfigError("--jwt-secret: is a key of another kind, and no secret") from None
-    option = "--jwt-secret" if config.jwt_secret else "--demo"
+        raise ConfigError(f"{option}: is a key of another kind, and no secret") from None
     return _configured(option, material, config.jwt_algorithms)
 
 
@@ -331,14 +341,14 @@ def _user_id(claims: _Claims) -> str:
     return named
 
 
-def _open(jws: jwt.PyJWS, token: str, keys: Iterable[_Key]) -> bytes | None:
-    """The payload of a token that one of the keys has signed; None where none has."""
+def _open(jws: jwt.PyJWS, token: str, keys: Iterable[_Key]) -> tuple[bytes, _Key] | None:
+    """The payload of a token, and which of the keys has signed it; None where none has."""
     for key in keys:
         try:
             payload: bytes = jws.decode_complete(token, key.material, key.algorithms)["payload"]
         except (jwt.PyJWTError, ValueError):
             continue
-        return payload
+        return payload, key
     return None
 
 
@@ -361,7 +371,9 @@ class Verifier:
             )
         self._config = config
         self._jws = _make_jws()
-        self._keys = [_secret_key(config, secret)] if secret else []
+        self.on_previous: Callable[[], object] = lambda: None
+        """Told that a token came that the previous secret has signed."""
+        self._keys = _secret_keys(config, secret)
         self._keys += [_public_key(config)] if config.jwt_public_key else []
         self._key_set = _key_set(config) if config.jwt_jwks_url else None
         used = {name for key in self._keys for name in key.algorithms}
@@ -385,11 +397,14 @@ class Verifier:
             Refused: it is invalid or expired; or the keys to tell with could not be had yet (unavailable).
         """
         header = _read_header(token)
-        payload = _open(self._jws, token, self._candidates(header))
-        if payload is None and await self._learn(header):
-            payload = _open(self._jws, token, self._candidates(header))
-        if payload is None:
+        opened = _open(self._jws, token, self._candidates(header))
+        if opened is None and await self._learn(header):
+            opened = _open(self._jws, token, self._candidates(header))
+        if opened is None:
             _invalid("the token is not signed with a key and an algorithm that count here")
+        payload, key = opened
+        if key.is_previous:
+            self.on_previous()
         return self._identity(token, _read_claims(_sign_in_claims, payload, self._config))
 
     def _candidates(self, header: _Header) -> list[_Key]:
@@ -453,14 +468,15 @@ class Issuer:
     """Signs passes, and the tokens of the demo's sign-in, with the HMAC secret."""
 
     def __init__(self, config: Config, secret: str) -> None:
-        """Read the secret; an empty one signs nothing, and no refresh token is valid.
+        """Read the secret; an empty one signs nothing. The previous one is good for refresh tokens only.
 
         Raises:
             ConfigError: it is of no use.
         """
         self._config = config
         self._jws = _make_jws()
-        self._keys = [_secret_key(config, secret)] if secret else []
+        self._keys = _secret_keys(config, secret)
+        self._own = next((key for key in self._keys if not key.is_previous), None)
 
     def access(
         self, user_id: str, role: str, sign_in: str, now: float, life: float | None = None
@@ -496,7 +512,7 @@ class Issuer:
 
         None where there is no secret to sign it with.
         """
-        if not self._keys:
+        if self._own is None:
             return None
         end = now_ms // 1000 + ENTRY_SECONDS
         claims: dict[str, Any] = {
@@ -514,18 +530,18 @@ class Issuer:
         Raises:
             Refused: it is invalid or expired.
         """
-        payload = _open(self._jws, token, self._keys) if len(token) <= MAX_TOKEN_LENGTH else None
-        if payload is None:
+        opened = _open(self._jws, token, self._keys) if len(token) <= MAX_TOKEN_LENGTH else None
+        if opened is None:
             _invalid("this is no refresh token of this server")
-        claims = _read_claims(_refresh_claims, payload, self._config)
+        claims = _read_claims(_refresh_claims, opened[0], self._config)
         if claims.purpose != REFRESH:
             _invalid("the token is for another purpose than refreshing")
         return RefreshToken(_user_id(claims), claims.sid, claims.n, int(claims.exp))
 
     def _sign(self, claims: dict[str, Any], audience: str = "") -> str:
-        if not self._keys:
+        key = self._own
+        if key is None:
             raise RuntimeError("there is no secret to sign tokens with")
-        key = self._keys[0]
         common = {"iss": self._config.jwt_issuer, "aud": audience or self._config.jwt_audience}
         claims |= {name: value for name, value in common.items() if value}
         return self._jws.encode(msgspec.json.encode(claims), key.material, key.algorithms[0])

@@ -107,7 +107,7 @@ def test_the_key_is_compared_in_constant_time(monkeypatch: pytest.MonkeyPatch) -
 
     monkeypatch.setattr(base.hmac, "compare_digest", compare)
     handler: Any = SimpleNamespace(
-        services=SimpleNamespace(api_key="secret"),
+        services=SimpleNamespace(api_keys=["secret", "previous"]),
         request=SimpleNamespace(headers={"Authorization": "Bearer secret"}),
         set_header=lambda name, value: None,
     )
@@ -115,7 +115,7 @@ def test_the_key_is_compared_in_constant_time(monkeypatch: pytest.MonkeyPatch) -
     with pytest.raises(HTTPError, match="401"):
         base.Handler.require_api_key(handler)
 
-    assert [(b"secret", b"secret")] == compared
+    assert [(b"secret", b"secret"), (b"secret", b"previous")] == compared
 
 
 async def test_an_unknown_call_is_told_as_json(api: Api) -> None:

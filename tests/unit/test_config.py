@@ -43,6 +43,7 @@ def test_every_option_is_read_from_the_environment(field: object) -> None:
         "redis_url": ("redis://h:1/0", "redis://h:1/0"),
         "log_format": ("json", "json"),
         "jwt_secret": (SECRET, SECRET),
+        "jwt_previous_secret": (SECRET, SECRET),
         "hold_seconds": ("30", 30.0),
         "max_hold_seconds": ("900", 900.0),
         "max_message_bytes": ("70000", 70_000),
@@ -90,6 +91,7 @@ def test_reads_what_hosting_platforms_set() -> None:
     [
         ([], True),
         (["--jwt-secret=" + SECRET], False),
+        (["--jwt-previous-secret=" + SECRET], False),
         (["--jwt-secret=" + SECRET, "--demo"], True),
         (["--jwt-secret=" + SECRET, "--demo=true"], True),
         (["--jwt-jwks-url=https://keys.example/jwks"], False),
@@ -111,6 +113,7 @@ def test_strangers_are_limited_where_addresses_can_be_told_apart() -> None:
     ("argv", "message"),
     [
         (["--jwt-secret=short"], r"--jwt-secret: must have at least 32 bytes"),
+        (["--jwt-previous-secret=short"], r"--jwt-previous-secret: must have at least 32 bytes"),
         (["--port=eighty"], r"--port: expected a number, got 'eighty'"),
         (["--port=-1"], r"--port: must be 0 or more, got -1"),
         (["--port=65536"], r"--port: must be 0 to 65535, got 65536"),

@@ -468,7 +468,11 @@ BAD_KEYS: dict[str, tuple[str, dict[str, Any], str]] = {
     "another curve": ("", {"jwt_public_key": K1.public}, "--jwt-public-key"),
     "a short RSA key": ("", {"jwt_public_key": SHORT_RSA.public}, "--jwt-public-key"),
     "a secret too short for its algorithm": ("x" * 32, {"jwt_algorithms": ("HS512",)}, "--"),
-    "a public key as secret": (RSA.public, {}, "--jwt-secret"),
+    "a public key as secret": (RSA.public, {"jwt_secret": RSA.public}, "--jwt-secret"),
+    "a public key as previous secret": (LONG, {"jwt_previous_secret": RSA.public}, "--jwt-previous-secret"),
+    "a previous secret too short for its algorithm": (
+        LONG, {"jwt_previous_secret": "x" * 32, "jwt_algorithms": ("HS512",)}, "--jwt-previous-secret"
+    ),
     "unknown algorithm": (LONG, {"jwt_algorithms": ("HS256", "XX256")}, "--jwt-algorithms"),
     "none": (LONG, {"jwt_algorithms": ("HS256", "none")}, "--jwt-algorithms"),
     "wrong case": (LONG, {"jwt_algorithms": ("hs256",)}, "--jwt-algorithms"),
@@ -508,6 +512,30 @@ def test_keys_that_make_no_sense_are_refused_at_once(name: str) -> None:
     assert "\n" not in said
     assert len(said) < 300
     assert "BEGIN" not in said
+
+
+# --- turning the secret ---
+
+
+async def test_a_previous_secret_is_believed_and_signs_nothing() -> None:
+    """Beside the secret or alone it verifies sign-in and refresh tokens, told from those of the secret;
+    all that is signed is signed with the secret; and without it nobody believes its tokens any more."""
+    config = Config(jwt_previous_secret=OTHER_SECRET)
+    old, new = Issuer(Config(), OTHER_SECRET), Issuer(config, SECRET)
+    both, alone, before = Verifier(config, SECRET), Verifier(config, ""), Verifier(Config(), OTHER_SECRET)
+    told: list[str] = []
+    both.on_previous = lambda: told.append("previous")
+    refresh = RefreshToken("mina", "s-1", 3, now() + 60)
+    pairs = [issuer.access("mina", "user", "s-1", now())[0] for issuer in (new, old)]
+
+    assert ["mina", "mina"] == [(await both.verify(text)).user_id for text in pairs]
+    assert ["previous"] == told
+    assert "mina" == (await alone.verify(pairs[1])).user_id
+    strangers = ((pairs[0], alone), (pairs[0], before), (pairs[1], None))
+    assert [Code.TOKEN_INVALID] * 3 == [(await refusal(text, by)).code for text, by in strangers]
+    assert [refresh, refresh] == [new.verify_refresh(by.refresh(refresh)) for by in (old, new)]
+    assert refresh == Issuer(Config(), SECRET).verify_refresh(new.refresh(refresh))
+    assert Issuer(config, "").entry("mina", "7", None, now() * 1000) is None
 
 
 # --- issuing ---
