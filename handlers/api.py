@@ -3,10 +3,10 @@
 import asyncio
 import re
 import secrets
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
-from msgspec import Raw, Struct
+from msgspec import Meta, Raw, Struct
 from tornado.httputil import HTTPServerRequest
 from tornado.web import HTTPError
 
@@ -17,6 +17,7 @@ from session.protocol import MAX_DATA_BYTES, Code, EventId, Refused, RoomName, R
 from session.sale import Who
 from session.services import Services
 from session.store import Unavailable
+from session.tokens import Word, sign_in_mark, token_mark
 
 PUBLIC_MAX_AGE_SECONDS = 2
 IDEMPOTENCY_KEY = re.compile(r"[!-~]{1,128}")
@@ -63,6 +64,29 @@ class RefundOrder(Struct, frozen=True):
     """Which sold seats are given back."""
 
     seats: SeatIds
+
+
+class RevokeOrder(Struct, rename="camel", frozen=True, forbid_unknown_fields=True):
+    """What of a user's is revoked, one of the three: a token, a sign-in, or all that was issued until now.
+    ``expires_at`` is when the last of it would have ended (Unix ms)."""
+
+    jti: Word | None = None
+    sid: Word | None = None
+    all: Literal[True] | None = None
+    expires_at: Annotated[int, Meta(gt=0, lt=253_402_300_800_000)] | None = None
+
+    @property
+    def mark(self) -> str:
+        """What `SignIns.revoke_for_back_end` takes.
+
+        Raises:
+            Refused: it names none of the three, or several.
+        """
+        if [self.jti, self.sid, self.all].count(None) != 2:
+            raise Refused(Code.BAD_MESSAGE, "say one of jti, sid and all")
+        if self.jti is not None:
+            return token_mark(self.jti)
+        return "" if self.sid is None else sign_in_mark(self.sid)
 
 
 class NewMessage(Struct, frozen=True):
@@ -297,6 +321,17 @@ class Disconnect(ApiHandler):
         self.answer({"userId": user_id}, 202)
 
 
+class Revoke(ApiHandler):
+    """``/api/users/<id>/revoke``"""
+
+    async def post(self, user_id: str) -> None:
+        """End a token, a sign-in, or all of a user's, and close their connections (202)."""
+        user_id, order = checked("user id", user_id, UserId), self.body(RevokeOrder)
+        done = await self.services.sign_ins.revoke_for_back_end(user_id, order.mark, order.expires_at)
+        answer = {"userId": user_id, "keptUntil": done.kept_until, "replicated": done.replicated}
+        self.answer(answer, 202)
+
+
 class OverviewPage(ApiHandler):
     """``/api/overview``"""
 
@@ -358,6 +393,7 @@ ROUTES = [
     (r"/api/overview", OverviewPage),
     (r"/api/users/([^/]+)", OneUser),
     (r"/api/users/([^/]+)/disconnect", Disconnect),
+    (r"/api/users/([^/]+)/revoke", Revoke),
     (r"/api(?:/.*)?", NoSuchCall),
     (r"/events", PublicEventList),
     (r"/events/([^/]+)", PublicEvent),

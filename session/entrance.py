@@ -146,7 +146,7 @@ class Entrance:
             if identity.user_id != connection.user_id:
                 raise Refused(Code.USER_MISMATCH, "the token names another user")
             # a revoked sign-in may not come back by this door either
-            if not (await self._manager.check(identity.user_id)).revoked.isdisjoint(identity.marks):
+            if identity.is_revoked_by((await self._manager.check(identity.user_id)).revoked):
                 raise Refused(Code.TOKEN_REVOKED, "this sign-in has ended")
         except Refused as refused:
             if refused.code is Code.UNAVAILABLE:
@@ -181,8 +181,9 @@ class Entrance:
         term = self._store.clock.term
         try:
             attached = await self._manager.attach(
-                identity.user_id, socket_id, marks=identity.marks, replaces=replaces
-            )
+                identity.user_id, socket_id, marks=identity.marks, issued_at_ms=identity.issued_at_ms,
+                replaces=replaces,
+            )  # fmt: skip
         except Unavailable:
             # it may have run all the same
             self._janitor.detach_once_more(identity.user_id, socket_id)
@@ -217,11 +218,12 @@ class Entrance:
         """
         if connection.identity is None or not connection.is_open:
             return
-        user_id, term = connection.user_id, self._store.clock.term
+        user_id, term, identity = connection.user_id, self._store.clock.term, connection.identity
         try:
             attached = await self._manager.attach(
-                user_id, connection.socket_id, marks=connection.identity.marks, order=connection.attached_at
-            )
+                user_id, connection.socket_id, marks=identity.marks, issued_at_ms=identity.issued_at_ms,
+                order=connection.attached_at,
+            )  # fmt: skip
         except Gone as gone:
             self.removed(connection, gone)
             return

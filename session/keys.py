@@ -62,6 +62,8 @@ class UserKeys(NamedTuple):
     data: str
     rooms: str
     revoked: str
+    cut: str
+    """Until when (Unix ms) all that was issued to the user is revoked."""
     counter: str
     channel: str
 
@@ -87,8 +89,9 @@ def index(bucket: str, instance: str) -> str:
 def user(user_id: str) -> UserKeys:
     tag = bucket_channel(bucket(user_id))
     return UserKeys(
-        f"{tag}s:{user_id}", f"{tag}d:{user_id}", f"{tag}r:{user_id}", f"{tag}x:{user_id}", f"{tag}n", tag
-    )
+        f"{tag}s:{user_id}", f"{tag}d:{user_id}", f"{tag}r:{user_id}", f"{tag}x:{user_id}",
+        f"{tag}v:{user_id}", f"{tag}n", tag,
+    )  # fmt: skip
 
 
 def family(user_id: str, sign_in: str) -> str:

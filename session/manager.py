@@ -117,6 +117,7 @@ class Checked:
 
     session: Session
     revoked: frozenset[str]
+    """What `session.tokens.Identity.is_revoked_by` takes."""
     user_room: Position
 
 
@@ -164,9 +165,17 @@ class SessionManager:
     # --- sockets ---
 
     async def attach(
-        self, user_id: str, socket_id: str, *, marks: Iterable[str] = (), replaces: str = "", order: int = 0
+        self,
+        user_id: str,
+        socket_id: str,
+        *,
+        marks: Iterable[str] = (),
+        issued_at_ms: int = 0,
+        replaces: str = "",
+        order: int = 0,
     ) -> Attached:
-        """Map a socket to its user, and read the session; ``order`` is that of an earlier attach.
+        """Map a socket to its user, and read the session. The token's ``marks`` and when it was issued say
+        whether it is revoked; ``order`` is that of an earlier attach.
 
         Raises:
             Refused: the token was revoked.
@@ -178,8 +187,9 @@ class SessionManager:
         index = keys.index(bucket, self._servers.instance)
         args: list[Arg] = [k.channel, user_id, socket_id, self._servers.instance, self._most]
         args += [self._connected_ttl_ms, replaces, order, " ".join(self._servers.dead), " ".join(marks)]
+        args.append(issued_at_ms)
         answer = await self._store.script(
-            "attach", [k.session, index, k.counter, k.data, k.rooms, k.revoked, room.meta], args
+            "attach", [k.session, index, k.counter, k.data, k.rooms, k.revoked, room.meta, k.cut], args
         )
         if answer[0] == b"revoked":
             raise Refused(Code.TOKEN_REVOKED, "this sign-in has ended")
@@ -377,7 +387,8 @@ class SessionManager:
         """All that is known of a user, read at one moment."""
         k = keys.user(user_id)
         meta = keys.room(f"user:{user_id}").meta
-        answer = await self._store.script("session_read", [k.session, k.data, k.rooms, k.revoked, meta])
+        names = [k.session, k.data, k.rooms, k.revoked, meta, k.cut]
+        answer = await self._store.script("session_read", names)
         flat, data, rooms, revoked, epoch, head = answer
         marks = frozenset(mark.decode() for mark in revoked)
         return Checked(_session(flat, data, rooms), marks, Position(epoch.decode(), int(head)))

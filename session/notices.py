@@ -69,5 +69,5 @@ class Notices:
     def revoke(self, user_id: str, marks: frozenset[str]) -> None:
         """Close those of a user's connections here whose token is among the revoked."""
         for connection in list(self._hub.users.get(user_id, ())):
-            if connection.identity is not None and not marks.isdisjoint(connection.identity.marks):
+            if connection.identity is not None and connection.identity.is_revoked_by(marks):
                 connection.refuse(Refused(Code.TOKEN_REVOKED, "this sign-in has ended"))

@@ -15,7 +15,7 @@ from typing import NamedTuple
 from session import keys
 from session.config import Config
 from session.protocol import Code, Refused
-from session.store import Store
+from session.store import Arg, Store
 from session.tokens import LEEWAY_SECONDS, USER_ID, Issuer, RefreshToken, Verifier, sign_in_mark
 
 MAX_NAME_LENGTH = 128
@@ -43,6 +43,15 @@ class SignedIn:
     expires_at: int
     refresh_token: str
     ends_at: int
+
+
+@dataclass(frozen=True, slots=True)
+class Revocation:
+    """A revocation that stands: until when (Unix ms), and whether all replicas have it, None where there are
+    none."""
+
+    kept_until: int
+    replicated: bool | None
 
 
 class SignIns:
@@ -80,7 +89,7 @@ class SignIns:
         k = keys.user(used.user_id)
         answer = await self._store.script(
             "sign_in_refresh",
-            [keys.family(used.user_id, used.sign_in), k.revoked, k.counter],
+            [keys.family(used.user_id, used.sign_in), k.revoked, k.counter, k.cut],
             [
                 k.channel,
                 used.user_id,
@@ -125,12 +134,28 @@ class SignIns:
         Raises:
             Unavailable: the store did not answer in time.
         """
-        k = keys.user(user_id)
-        kind, _, name = mark.partition(":")
-        family = [keys.family(user_id, name)] if kind == "s" else []
-        await self._store.script(
-            "sign_in_revoke", [k.revoked, k.counter, *family], [k.channel, user_id, mark, until_ms]
-        )
+        await self._store.script(*_revoking(user_id, mark, until_ms))
+
+    async def revoke_for_back_end(
+        self, user_id: str, mark: str = "", expires_at_ms: int | None = None
+    ) -> Revocation:
+        """Revoke a mark of a user's tokens, or, without one, all that were issued until now; wait a moment
+        for the replicas. ``expires_at_ms`` is when the last of them ends (Unix ms), by default a sign-in's
+        whole life from now.
+
+        Raises:
+            Refused: that has passed.
+            Unavailable: the store did not answer in time.
+        """
+        now = time.time()
+        if expires_at_ms is None:
+            until_ms = self._until_ms(now + self._life_seconds)
+        elif expires_at_ms > now * 1000:
+            until_ms = expires_at_ms + (LEEWAY_SECONDS + CLOCK_SLACK_SECONDS) * 1000
+        else:
+            raise Refused(Code.BAD_MESSAGE, "expiresAt: has passed, or is not in milliseconds")
+        call = _revoking(user_id, mark, until_ms)
+        return Revocation(until_ms, (await self._store.script_replicated(*call))[1])
 
     async def _ending_of_refresh(self, text: str) -> _Ending:
         refresh = self._issuer.verify_refresh(text)
@@ -144,7 +169,7 @@ class SignIns:
             ends_at = max(ends_at, int(time.time() + self._life_seconds))
         return _Ending(identity.user_id, identity.mark, self._until_ms(ends_at))
 
-    def _until_ms(self, ends_at: int) -> int:
+    def _until_ms(self, ends_at: float) -> int:
         """Until when nothing of a sign-in that ends then (Unix seconds) may be let in: the last access
         token may have been issued just before."""
         return int((ends_at + self._access_seconds + LEEWAY_SECONDS + CLOCK_SLACK_SECONDS) * 1000)
@@ -152,6 +177,16 @@ class SignIns:
     def _pair(self, refresh: RefreshToken) -> SignedIn:
         token, expires_at = self._issuer.access(refresh.user_id, ROLE, refresh.sign_in, time.time())
         return SignedIn(refresh.user_id, token, expires_at, self._issuer.refresh(refresh), refresh.ends_at)
+
+
+def _revoking(user_id: str, mark: str, until_ms: int) -> tuple[str, list[str], list[Arg]]:
+    """The script that revokes a mark, or all for an empty one, its keys and its arguments."""
+    k = keys.user(user_id)
+    if not mark:
+        return "user_revoke", [k.cut, k.counter], [k.channel, user_id, until_ms]
+    kind, _, name = mark.partition(":")
+    family = [keys.family(user_id, name)] if kind == "s" else []
+    return "sign_in_revoke", [k.revoked, k.counter, *family], [k.channel, user_id, mark, until_ms]
 
 
 def user_id_of(name: str) -> str:

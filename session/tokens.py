@@ -109,6 +109,8 @@ class Identity:
     sign_in: str | None
     marks: tuple[str, ...]
     """Each of them ends it when it is among the user's revoked ones; the last is of this very token."""
+    issued_at_ms: int = 0
+    """Unix ms by the clock of who signed it; 0 where the token does not say."""
     rooms: tuple[str, ...] = ()
     publish: tuple[str, ...] = ()
 
@@ -116,6 +118,14 @@ class Identity:
     def mark(self) -> str:
         """What signing out with this token revokes: the sign-in, or the token where it names none."""
         return self.marks[-1] if self.sign_in is None else sign_in_mark(self.sign_in)
+
+    def is_revoked_by(self, revoked: Iterable[str]) -> bool:
+        """Whether one of a user's revocations means this token: a mark of its own, or ``i:`` and until when
+        (Unix ms) all that was issued is revoked."""
+        return any(
+            self.issued_at_ms <= int(mark[2:]) if mark.startswith("i:") else mark in self.marks
+            for mark in revoked
+        )
 
     def may_join(self, room: str) -> bool:
         """Whether the user may be in a room; who has a place in a line is not asked here."""
@@ -147,6 +157,11 @@ def sign_in_mark(sign_in: str) -> str:
     return f"s:{sign_in}"
 
 
+def token_mark(jti: str) -> str:
+    """The revocation mark of a token that has a name of its own."""
+    return f"j:{jti}"
+
+
 def _matches(patterns: Iterable[str], room: str) -> bool:
     return any(room.startswith(p[:-1]) if p.endswith("*") else room == p for p in patterns)
 
@@ -156,7 +171,7 @@ def _marks(token: str, claims: _Claims) -> tuple[str, ...]:
     signed = token.rpartition(".")[0].encode()
     digest = base64.urlsafe_b64encode(sha256(signed).digest())[:22].decode()
     marks = [sign_in_mark(claims.sid)] if claims.sid else []
-    return (*marks, *([f"j:{claims.jti}"] if claims.jti else []), f"t:{digest}")
+    return (*marks, *([token_mark(claims.jti)] if claims.jti else []), f"t:{digest}")
 
 
 # --- keys ---
@@ -446,6 +461,7 @@ class Verifier:
             expires_at=int(claims.exp),
             sign_in=claims.sid,
             marks=_marks(token, claims),
+            issued_at_ms=int((claims.iat or 0) * 1000),
             rooms=claims.rooms or (),
             publish=claims.publish or (),
         )

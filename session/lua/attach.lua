@@ -1,11 +1,12 @@
 -- Maps a connection to its user: the store's half of connecting. Run again, it changes nothing more.
--- KEYS session, index, counter, data, rooms, revoked, meta of the user's room
+-- KEYS session, index, counter, data, rooms, revoked, meta of the user's room, cut
 -- ARGV[3..] channel, user, socket, instance, most connections, ttl ms, socket that it replaces (''), order
---      that it had when attached before ('0': never), dead instances (space between), revocation marks (same)
+--      when attached before ('0': never), dead instances (space between), the token's marks (same), its birth ms
 -- Returns {'ok', order, epoch, head, chain, {session}, {data}, {rooms}, notices rung in the bucket so far},
 --      {'revoked'}, {'gone', kicked at | ''} (removed by `replaces`, the limit or an administrator) or {'late'}
-local channel, user, socket, instance, most, ttl, replaces, before, dead, marks = unpack(ARGV, 3)
+local channel, user, socket, instance, most, ttl, replaces, before, dead, marks, issued = unpack(ARGV, 3)
 if late() then return {'late'} end
+if tonumber(redis.call('GET', KEYS[8]) or -1) >= tonumber(issued) then return {'revoked'} end
 for mark in marks:gmatch('%S+') do
   if tonumber(redis.call('ZSCORE', KEYS[6], mark) or 0) > now then return {'revoked'} end
 end

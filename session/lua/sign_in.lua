@@ -4,5 +4,6 @@
 -- Returns {'ok'} or {'late'}. Repeating it does no harm.
 if late() then return {'late'} end
 redis.call('HSETNX', KEYS[1], 'n', 1)
+redis.call('HSETNX', KEYS[1], 'b', int(now))
 redis.call('PEXPIRE', KEYS[1], ARGV[3])
 return {'ok'}

@@ -1,14 +1,14 @@
 -- Uses a refresh token: it brings its successor, or the newest one where that has been used too, each time
 -- within the grace. A use after that is a theft (RFC 9700, 4.14.2), and ends the whole sign-in.
--- KEYS family, revoked, counter
+-- KEYS family, revoked, counter, cut
 -- ARGV[3..] channel, user, mark of the sign-in, generation, request id, grace ms, end of the mark ms
 -- Returns {'ok', generation that it brings}, {'revoked'}, {'unknown'} or {'late'}
 local channel, user, mark, generation, request, grace, ends = unpack(ARGV, 3)
 if late() then return {'late'} end
-local family = redis.call('HMGET', KEYS[1], 'n', 'x', generation)
-local newest, revoked, used = tonumber(family[1]), family[2], family[3]
+local family = redis.call('HMGET', KEYS[1], 'n', 'x', generation, 'b')
+local newest, revoked, used, begun = tonumber(family[1]), family[2], family[3], tonumber(family[4] or 0)
 if not newest then return {'unknown'} end
-if revoked then return {'revoked'} end
+if revoked or tonumber(redis.call('GET', KEYS[4]) or -1) >= begun then return {'revoked'} end
 generation = tonumber(generation)
 -- newer than the newest: it is signed, so it was issued, and the store has lost that with a primary
 if generation >= newest then

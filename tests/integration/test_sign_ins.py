@@ -159,7 +159,7 @@ async def test_a_repeated_request_is_no_second_use(store: Store) -> None:
     """When the store is asked again because its answer was lost, even without any grace nobody is robbed."""
     first = await make(store).login("mina")
     k = keys.user("mina")
-    names = [family(first), k.revoked, k.counter]
+    names = [family(first), k.revoked, k.counter, k.cut]
     until = int(time.time() * 1000) + 60_000
     args = [k.channel, "mina", f"s:{read(first).sign_in}", 1, "request", 0, until]
     answers = [await store.script("sign_in_refresh", names, args) for _ in range(3)]
@@ -174,7 +174,7 @@ async def test_what_is_remembered_of_uses_is_bounded(sign_ins: SignIns, store_pr
         pair = await sign_ins.refresh(pair.refresh_token)
 
     assert 31 == read(pair).generation
-    assert 9 == store_process.client.hlen(family(first))
+    assert 10 == store_process.client.hlen(family(first))
     assert Code.TOKEN_REVOKED == await refusal(sign_ins.refresh(first.refresh_token))
 
 

@@ -39,7 +39,7 @@ KEYS_IN_DOCS: dict[str, list[str]] = {
     "ACTIVE": ["{srv}active"],
     "FIGURES": ["{srv}figures"],
     "room": ["<tag>m:<room>", "<tag>h:<room>", "<tag>q:<room>", "{r:<room>}"],
-    "user": ["{u:xx}s:<user>", "{u:xx}d:<user>", "{u:xx}r:<user>", "{u:xx}x:<user>"],
+    "user": ["{u:xx}s:<user>", "{u:xx}d:<user>", "{u:xx}r:<user>", "{u:xx}x:<user>", "{u:xx}v:<user>"],
     "index": ["{u:xx}i:<instance>"],
     "bucket_counter": ["{u:xx}n"],
     "bucket_channel": ["{u:<xx>}"],
