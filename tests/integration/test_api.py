@@ -9,6 +9,7 @@ import pytest
 from tornado.web import HTTPError
 
 from handlers import base
+from session import keys
 from session.protocol import MAX_DATA_BYTES
 from tests.conftest import Connect, Servers
 from tests.support.api import Answer, Api
@@ -64,6 +65,7 @@ CALLS = [
     ("POST", "/api/rooms/event:42/messages"),
     ("GET", "/api/users/1"),
     ("POST", "/api/users/1/disconnect"),
+    ("POST", "/api/users/1/revoke"),
     ("GET", "/api/nothing"),
 ]
 
@@ -492,6 +494,23 @@ async def test_a_removed_user_is_closed_everywhere(servers: Servers, connect: Co
     assert [3003, 3003] == codes
     assert "pong" == (await stays.do("ping"))["type"]
     assert "pong" == (await back.do("ping"))["type"]
+
+
+BAD_REVOCATIONS: list[dict[str, Any]] = [
+    {}, {"all": False}, {"jti": ""}, {"jti": "a b"}, {"sid": 7}, {"jti": "a", "sid": "s"},
+    {"all": True, "jti": "a"}, {"jit": "a", "all": True}, {"jti": "a", "expiresAt": 1_700_000_000},
+    {"jti": "a", "expiresAt": "tomorrow"},
+]  # fmt: skip
+
+
+async def test_a_revocation_says_what_it_means(api: Api, valkey: StoreProcess) -> None:
+    """Neither nothing nor several things, no word that is mistaken, no end that has passed: 422, and nothing
+    is revoked."""
+    answers = [await api.post("/api/users/1/revoke", order) for order in BAD_REVOCATIONS]
+    k = keys.user("1")
+
+    assert {(422, "bad_message")} == {outcome(answer) for answer in answers}
+    assert 0 == valkey.client.exists(k.revoked, k.cut)
 
 
 # --- without the store ---

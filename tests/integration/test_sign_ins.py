@@ -20,6 +20,7 @@ from tests.support.api import Api
 from tests.support.ports import free_port
 from tests.support.stores import StoreProcess
 from tests.support.tokens import SECRET, token
+from tests.support.waiting import eventually
 
 GRACE_MS = 15_000
 DAY = 86_400
@@ -283,6 +284,31 @@ async def test_a_logout_that_ends_nothing_says_so(
 
     assert code == got
     assert 0 == store_process.client.dbsize()
+
+
+async def test_all_that_a_user_has_is_revoked(sign_ins: SignIns, store_process: StoreProcess) -> None:
+    """Sign-ins begun before it end, ones begun after it live; who repeats it with a sooner end shortens
+    nothing, and it is forgotten when the last token has ended."""
+    k, client = keys.user("mina"), store_process.client
+    before, jun = await sign_ins.login("mina"), await sign_ins.login("jun")
+    done = await sign_ins.revoke_for_back_end("mina")
+    sooner = int(time.time() * 1000) + 60_000
+    await sign_ins.revoke_for_back_end("mina", expires_at_ms=sooner)
+    cut, left = int(str(client.get(k.cut))), client.pttl(k.cut)
+
+    def is_over() -> bool:
+        seconds, micros = client.time()  # type: ignore[misc]
+        return bool(seconds * 1000 + micros // 1000 > cut)
+
+    # what begins in the same millisecond is taken for what was there before
+    await eventually(is_over, "the millisecond is over")
+    after = await sign_ins.login("mina")
+
+    assert Code.TOKEN_REVOKED == await refusal(sign_ins.refresh(before.refresh_token))
+    assert [2, 2] == [read(await sign_ins.refresh(pair.refresh_token)).generation for pair in (after, jun)]
+    assert (14 * DAY) * 1000 < left <= done.kept_until - cut + 1000
+    assert done.replicated is None
+    assert Code.BAD_MESSAGE == await refusal(sign_ins.revoke_for_back_end("mina", expires_at_ms=cut // 1000))
 
 
 async def test_a_logout_is_told_to_all_servers(sign_ins: SignIns, store_process: StoreProcess) -> None:
