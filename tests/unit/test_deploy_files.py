@@ -89,9 +89,10 @@ def environment(entries: list[dict[str, Any]], name: str = "name", value: str = 
 
 
 def task() -> dict[str, Any]:
-    """The container of the ECS task."""
+    """The container of the ECS task; of what hangs on a condition what is there if it holds."""
     (container,) = aws()["Task"]["ContainerDefinitions"]
-    return dict(container)
+    secrets = [entry[1] if isinstance(entry, list) else entry for entry in container["Secrets"]]
+    return {**container, "Secrets": secrets}
 
 
 def attributes(resource: str, key: str) -> dict[str, str]:
@@ -134,11 +135,21 @@ def test_the_root_file_system_is_not_written(where: str) -> None:
 
 
 def test_secrets_come_from_where_secrets_lie() -> None:
-    """None stands in a file as it is."""
-    secret = {"KEEPSEAT_REDIS_URL", "KEEPSEAT_JWT_SECRET", "KEEPSEAT_API_KEY"}
+    """None stands in a file as it is; those from before, while keys are turned, need not be there."""
+    previous = {"KEEPSEAT_JWT_PREVIOUS_SECRET", "KEEPSEAT_API_PREVIOUS_KEY"}
+    secret = {"KEEPSEAT_REDIS_URL", "KEEPSEAT_JWT_SECRET", "KEEPSEAT_API_KEY"} | previous
+    conditional = [
+        entry for entry in aws()["Task"]["ContainerDefinitions"][0]["Secrets"] if isinstance(entry, list)
+    ]
+    references = {
+        e["name"]: e["valueFrom"]["secretKeyRef"] for e in pod()["containers"][0]["env"] if "valueFrom" in e
+    }
 
     assert secret == environment(task()["Secrets"], "Name").keys()
-    assert secret == {e["name"] for e in pod()["containers"][0]["env"] if "valueFrom" in e}
+    assert previous == {entry["Name"] for _, entry, _ in conditional}
+    assert secret == references.keys()
+    assert previous == {name for name, reference in references.items() if reference.get("optional")}
+    assert previous <= compose()["one"]["environment"].keys()
 
 
 # --- ports and paths ---
