@@ -297,7 +297,7 @@ async def test_all_that_a_user_has_is_revoked(sign_ins: SignIns, store_process: 
     cut, left = int(str(client.get(k.cut))), client.pttl(k.cut)
 
     def is_over() -> bool:
-        seconds, micros = client.time()  # type: ignore[misc]
+        seconds, micros = client.time()
         return bool(seconds * 1000 + micros // 1000 > cut)
 
     # what begins in the same millisecond is taken for what was there before
