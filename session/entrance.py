@@ -141,8 +141,10 @@ class Entrance:
         Raises:
             Refused: the store, or the keys, are out of reach; the old token stands.
         """
+        bucket, notices = keys.bucket(connection.user_id), self._listener.notices
         try:
             identity = await self._verifier.verify(token)
+            heard = notices.known.get(bucket)
             if identity.user_id != connection.user_id:
                 raise Refused(Code.USER_MISMATCH, "the token names another user")
             # a revoked sign-in may not come back by this door either
@@ -155,6 +157,9 @@ class Entrance:
         else:
             connection.sign_in(identity)
             connection.send(Authenticated(id=command_id, token_expires_at=identity.expires_at * 1000))
+            # a revocation that was heard while the store answered has found the old token here
+            if notices.known.get(bucket) != heard:
+                self._listener.on_bucket(bucket)
 
     def refuse(
         self, connection: Connection, refused: Refused, command_id: CommandId | UnsetType = UNSET

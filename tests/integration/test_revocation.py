@@ -5,10 +5,16 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+import pytest
+from msgspec import UNSET
+
 from session import keys
+from session.config import Config
+from session.manager import Checked
 from tests.conftest import Connect, Servers
 from tests.support.api import Api
 from tests.support.client import Client
+from tests.support.parts import Server, Tab
 from tests.support.servers import ServerProcess
 from tests.support.stores import StoreProcess
 from tests.support.tokens import token
@@ -84,6 +90,34 @@ async def test_a_revocation_whose_notice_was_lost_is_found(
         valkey.client.incr(keys.user(user).counter)
 
     assert [REVOKED, REVOKED] == await closes([mina, jun])
+
+
+async def test_a_revocation_during_a_renewal_is_not_missed(
+    valkey: StoreProcess, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The new token is revoked after the store was asked about it, and the notice comes before its answer:
+    the connection closes all the same."""
+    server = await Server.start(Config(), valkey.url)
+    services, tab = server.services, Tab(server, "mina")
+    known, bucket, ask = services.listener.notices.known, keys.bucket("mina"), services.manager.check
+
+    async def check(user_id: str) -> Checked:
+        answer = await ask(user_id)
+        monkeypatch.setattr(services.manager, "check", ask)
+        before = known.get(bucket)
+        await services.sign_ins.revoke_for_back_end("mina", "j:b")
+        await eventually(lambda: known.get(bucket) != before, "the notice was heard", PATIENCE)
+        return answer
+
+    try:
+        await tab.sign_in()
+        monkeypatch.setattr(services.manager, "check", check)
+        await services.entrance.renew(tab.connection, token("mina", jti="b"), UNSET)
+        await eventually(lambda: not tab.is_open, "the connection is closed", PATIENCE)
+    finally:
+        await server.stop()
+
+    assert "token_revoked" == tab.heard[-1]["code"]
 
 
 async def test_revocations_outlive_a_restart_of_the_store(
