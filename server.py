@@ -23,6 +23,7 @@ from handlers import make_app
 from handlers.acceptor import Acceptor
 from handlers.bodies import MAX_DRAINED_BYTES
 from handlers.front import MAX_HEAD_BYTES, limits
+from handlers.upgrade import Upgrades
 from handlers.vestibule import Vestibule
 from session import embedded, logs
 from session.config import Config, ConfigError, parse
@@ -125,13 +126,17 @@ def bind(config: Config) -> list[list[socket.socket]]:
     try:
         first = bind_sockets(config.port, config.address, backlog=BACKLOG, reuse_port=many)
         port = first[0].getsockname()[1]
-        return [first] + [
+        bound = [first] + [
             bind_sockets(port, config.address, backlog=BACKLOG, reuse_port=True)
             for _ in range(config.processes - 1)
         ]
     except OSError as error:
         reason = error.strerror or error
         raise ConfigError(f"cannot listen on {config.address} port {config.port}: {reason}") from None
+    for listening in (listening for sockets in bound for listening in sockets):
+        # every line that is accepted inherits it: frames are small, and are not to wait for one another
+        listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return bound
 
 
 async def serve(life: Life, sockets: list[socket.socket], parent: int | None) -> int:
@@ -144,10 +149,12 @@ async def serve(life: Life, sockets: list[socket.socket], parent: int | None) ->
     if parent is not None:
         _on_end_of_parent(parent, stop)
     tasks = _start(services, life.valkey)
+    app = make_app(services, life.descriptors)
     server = Vestibule(
-        make_app(services, life.descriptors),
+        app,
         limits(config),
         services.metrics.lines,
+        upgrades=Upgrades(app),
         turnstile=services.entrance.turnstile,
         metrics=services.metrics,
         most=config.max_connections,
