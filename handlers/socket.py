@@ -27,7 +27,7 @@ class Socket(Edge, WebSocketHandler):
 
     @classmethod
     def for_upgrade(cls, application: Application, request: Any) -> Self:
-        """A handler for a request that `upgrade` has read: with what `let_in` wants of Tornado's handlers, and
+        """A handler for a request that `upgrade` has read, with what `let_in` wants of Tornado's handlers and
         without what answers are made with. Raises nothing."""
         handler = cls.__new__(cls)
         handler.application, handler.request, handler._status_code = application, request, 101

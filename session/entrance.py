@@ -317,14 +317,24 @@ class Entrance:
         wanted = {mine: wanted.pop(mine, None)} | wanted
         refused = self._refusals(connection, wanted)
         names = [name for name in wanted if name not in refused]
-        # all at once: the second and last wait
-        admitting = [asyncio.create_task(self._admit(name, wanted[name])) for name in names]
-        places, holdings, _ = await asyncio.gather(
-            self._places(connection, attached.session, names, replaces),
-            self._holdings(connection, attached.session, names, replaces),
-            asyncio.gather(*admitting),
-        )
-        admissions = [task.result() for task in admitting]
+        lines = self._events(attached.session.queue_event_id, attached.session.lines, names, QUEUE_PREFIX)
+        holds = self._events(attached.session.seat_event_id, attached.session.holds, names, SEATS_PREFIX)
+        places: dict[str, Place | None] = {}
+        holdings: dict[str, Holding | None] = {}
+        admissions: dict[str, Admission | str] = {}
+        for name in names:
+            admission = self._listener.admit_at_once(name, wanted[name])
+            if admission is not None:
+                admissions[name] = admission
+        missing = [name for name in names if name not in admissions]
+        if lines or holds or missing:
+            # all at once: the second and last wait
+            places, holdings, read = await asyncio.gather(
+                self._places(connection, lines, replaces),
+                self._holdings(connection, holds, replaces),
+                asyncio.gather(*(self._admit(name, wanted[name]) for name in missing)),
+            )
+            admissions |= zip(missing, read, strict=True)
         # what was heard meanwhile is newer than what was read
         user_id = connection.user_id
         places = {
@@ -335,16 +345,18 @@ class Entrance:
         }
         # one tick for all rooms: verdicts, answer, and nothing of a room before it
         let_in: list[Admission] = []
-        for name, admission in zip(names, admissions, strict=True):
-            why = _closed(name, places, holdings) or ("" if isinstance(admission, Admission) else admission)
+        for name in names:
+            found = admissions[name]
+            why = _closed(name, places, holdings) or ("" if isinstance(found, Admission) else found)
             if why:
                 refused[name] = why
-            elif isinstance(admission, Admission):
-                let_in.append(admission)
+            elif isinstance(found, Admission):
+                let_in.append(found)
         entered = [self._rejoin(connection, admission, position) for admission in let_in]
         rooms = [restored for restored, _ in entered]
         rooms += [RestoredRoom(room=name, error=why) for name, why in refused.items()]
-        self._metrics.restores.labels("refused").inc(len(refused))
+        if refused:
+            self._metrics.restores.labels("refused").inc(len(refused))
         self._tell_restored(connection, attached.session, rooms, places, holdings)
         if begins := b"".join(first for _, first in entered):
             connection.write(begins)
@@ -362,22 +374,26 @@ class Entrance:
         except Refused as refused:
             return refused.code.value
 
+    @staticmethod
+    def _events(own: str | None, named: Iterable[str], rooms: Iterable[str], prefix: str) -> set[str]:
+        """The events that a session or its client names for a line, or for seats."""
+        events = {room.removeprefix(prefix) for room in rooms if room.startswith(prefix)}
+        events.update(named)
+        if own:
+            events.add(own)
+        return events
+
     async def _places(
-        self, connection: Connection, session: Session, names: Iterable[str], replaces: str
+        self, connection: Connection, events: Iterable[str], replaces: str
     ) -> dict[str, Place | None]:
-        """Where the user stands in each line that its session or its client names."""
-        own = [session.queue_event_id] if session.queue_event_id else []
-        events = {*own, *session.lines, *_events(names, QUEUE_PREFIX)}
+        """Where the user stands in each of these lines."""
         found = await asyncio.gather(*(self._lobby.arrive(connection, event, replaces) for event in events))
         return dict(zip(events, found, strict=True))
 
     async def _holdings(
-        self, connection: Connection, session: Session, names: Iterable[str], replaces: str
+        self, connection: Connection, events: Iterable[str], replaces: str
     ) -> dict[str, Holding | None]:
-        """What the user holds in each event that its session or its client names; None where there is
-        none such."""
-        own = [session.seat_event_id] if session.seat_event_id else []
-        events = {*own, *session.holds, *_events(names, SEATS_PREFIX)}
+        """What the user holds in each of these events; None where there is none such."""
 
         async def holding(event_id: str) -> Holding | None:
             try:
@@ -498,10 +514,6 @@ class Entrance:
             else:
                 taken += 1
         return refused
-
-
-def _events(names: Iterable[str], prefix: str) -> Iterable[str]:
-    return (name.removeprefix(prefix) for name in names if name.startswith(prefix))
 
 
 def _closed(name: str, places: Mapping[str, Place | None], holdings: Mapping[str, Holding | None]) -> str:
