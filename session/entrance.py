@@ -47,6 +47,7 @@ from session.protocol import (
     SeatsHeld,
     SessionRestored,
     Since,
+    pack,
 )
 from session.recovery import Position
 from session.sale import Replaced
@@ -80,6 +81,7 @@ class Entrance:
         self._janitor = janitor
         self._lobby = lobby
         self._boards = boards
+        self._restores = {what: metrics.restores.labels(what) for what in ("recovered", "reset", "refused")}
         self.turnstile = Turnstile(metrics)
 
     # --- the token ---
@@ -97,7 +99,7 @@ class Entrance:
         connection.token_came()
         try:
             identity = await self._verifier.verify(token)
-            if not is_socket_of(identity.user_id, replaces):
+            if replaces and not is_socket_of(identity.user_id, replaces):
                 replaces = ""
             async with self.turnstile.turn(returning=resume is not None):
                 if connection.is_open and await self._let_in(
@@ -308,8 +310,9 @@ class Entrance:
         mine = f"user:{connection.user_id}"
         room = self._hub.rooms[mine]
         position = room.log.position
-        self._greet(connection, mine, position, command_id)
+        greeting = self._greeting(connection, mine, position, command_id)
         if not attached.session.exists and resume is None:
+            connection.write(greeting)
             self._listener.enter(connection, Admission(room, position, None))
             return
         self._metrics.reconnects.inc()
@@ -329,6 +332,8 @@ class Entrance:
         missing = [name for name in names if name not in admissions]
         if lines or holds or missing:
             # all at once: the second and last wait
+            connection.write(greeting)
+            greeting = b""
             places, holdings, read = await asyncio.gather(
                 self._places(connection, lines, replaces),
                 self._holdings(connection, holds, replaces),
@@ -356,8 +361,8 @@ class Entrance:
         rooms = [restored for restored, _ in entered]
         rooms += [RestoredRoom(room=name, error=why) for name, why in refused.items()]
         if refused:
-            self._metrics.restores.labels("refused").inc(len(refused))
-        self._tell_restored(connection, attached.session, rooms, places, holdings)
+            self._restores["refused"].inc(len(refused))
+        self._tell_restored(connection, greeting, attached.session, rooms, places, holdings)
         if begins := b"".join(first for _, first in entered):
             connection.write(begins)
 
@@ -408,12 +413,14 @@ class Entrance:
     def _tell_restored(
         self,
         connection: Connection,
+        greeting: bytes,
         session: Session,
         rooms: list[RestoredRoom],
         places: Mapping[str, Place | None],
         holdings: Mapping[str, Holding | None],
     ) -> None:
-        """One place and one holding stand in `session-restored`; who has more is told of the others."""
+        """One place and one holding stand in `session-restored`; who has more is told of the others.
+        ``greeting`` is `connected` where it was not sent yet: one send for both."""
         standing = {event: place for event, place in places.items() if place is not None}
         holding = {event: held for event, held in holdings.items() if held is not None and held.seats}
         line = _first(session.queue_event_id, standing)
@@ -424,20 +431,19 @@ class Entrance:
             session = replace(session, queue_event_id=None)
         connection.seat_event_id = session.seat_event_id
         held = holding[seats] if seats is not None else NOTHING
-        connection.send(
-            SessionRestored(
-                session=session.state(held.seats),
-                rooms=rooms,
-                queue=None
-                if line is None
-                else RestoredQueue(
-                    event_id=line, **self._lobby.standing(connection.user_id, line, standing[line])
-                ),
-                seats=None
-                if seats is None
-                else RestoredSeats(event_id=seats, held=held.seats, hold_expires_at=held.expires_at),
-            )
+        restored = SessionRestored(
+            session=session.state(held.seats),
+            rooms=rooms,
+            queue=None
+            if line is None
+            else RestoredQueue(
+                event_id=line, **self._lobby.standing(connection.user_id, line, standing[line])
+            ),
+            seats=None
+            if seats is None
+            else RestoredSeats(event_id=seats, held=held.seats, hold_expires_at=held.expires_at),
         )
+        connection.write(greeting + pack(restored))
         for event_id, place in standing.items():
             if event_id != line:
                 self._lobby.tell(connection, event_id, place)
@@ -459,7 +465,7 @@ class Entrance:
             own = RestoredRoom(room=name, epoch=told.epoch, offset=told.offset, recovered=False, missed=0)
             return own, b""
         entered = self._listener.enter(connection, admission)
-        self._metrics.restores.labels("recovered" if entered.recovered else "reset").inc()
+        self._restores["recovered" if entered.recovered else "reset"].inc()
         if name.startswith(EVENT_PREFIX):
             connection.event_id = name.removeprefix(EVENT_PREFIX)
             admission.room.tell_count_again()
@@ -474,11 +480,11 @@ class Entrance:
         )
         return restored, entered.first
 
-    def _greet(
+    def _greeting(
         self, connection: Connection, room: str, position: Position, command_id: CommandId | UnsetType
-    ) -> None:
+    ) -> bytes:
         assert connection.identity is not None  # noqa: S101 - attached
-        connection.send(
+        return pack(
             Connected(
                 id=command_id,
                 socket_id=connection.socket_id,
