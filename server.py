@@ -126,17 +126,13 @@ def bind(config: Config) -> list[list[socket.socket]]:
     try:
         first = bind_sockets(config.port, config.address, backlog=BACKLOG, reuse_port=many)
         port = first[0].getsockname()[1]
-        bound = [first] + [
+        return [first] + [
             bind_sockets(port, config.address, backlog=BACKLOG, reuse_port=True)
             for _ in range(config.processes - 1)
         ]
     except OSError as error:
         reason = error.strerror or error
         raise ConfigError(f"cannot listen on {config.address} port {config.port}: {reason}") from None
-    for listening in (listening for sockets in bound for listening in sockets):
-        # every line that is accepted inherits it: frames are small, and are not to wait for one another
-        listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    return bound
 
 
 async def serve(life: Life, sockets: list[socket.socket], parent: int | None) -> int:
