@@ -87,12 +87,12 @@ class Socket(Edge, WebSocketHandler):
         assert self.ws_connection is not None  # noqa: S101 - made by get_websocket_protocol
         stream = self.ws_connection.stream
         assert stream is not None  # noqa: S101 - the handshake is over
-        if stream.closed():
-            return  # the peer has gone while it was let in
         await self.let_in(stream)
 
     async def let_in(self, stream: IOStream) -> None:
         """Let the client in by query or header, or wait for its first frame."""
+        if stream.closed():
+            return  # the peer has gone while its request was answered
         doorway: Doorway = self.settings["doorway"]
         peer = Peer(self.services, doorway, doorway.address_of(self.request), stream)
         try:
