@@ -50,9 +50,7 @@ async def answer(server: ServerProcess, path: str, behind: bytes, headers: dict[
         return of_tornado, (status, fields.get("sec-websocket-version"), text)
     end = await raw.ended()
     said = [heard.json for heard in raw.heard if heard.opcode == 1]
-    shape = [
-        {name: frame[name] for name in ("type", "code", "id", "userId") if name in frame} for frame in said
-    ]
+    shape = [{name: frame[name] for name in ("type", "code", "id") if name in frame} for frame in said]
     handshake = {name: fields[name] for name in fields if name not in {"server", "date"}}
     return of_tornado, (status, handshake, shape, end)
 
@@ -112,8 +110,8 @@ REFUSED = {
 @pytest.mark.parametrize("road", GRANTED)
 async def test_what_is_granted_at_once_is_what_tornado_grants(door: ServerProcess, road: str) -> None:
     """The same handshake and the same frames; those that came in one segment with the request are heard."""
+    at_once = await answer(door, *asked(road))
     path, behind, headers = asked(road)
-    at_once = await answer(door, path, behind, headers)
     by_tornado = await answer(door, path, behind, headers | {"Expect": "nothing"})
 
     assert (False, True) == (at_once[0], by_tornado[0])
@@ -124,8 +122,7 @@ async def test_what_is_granted_at_once_is_what_tornado_grants(door: ServerProces
 @pytest.mark.parametrize(("road", "status"), REFUSED.items())
 async def test_what_is_refused_is_refused_as_ever(door: ServerProcess, road: str, status: int) -> None:
     """By Tornado: there is one place where refusals are worded."""
-    path, behind, headers = asked(road)
-    _, (said, _, _) = await answer(door, path, behind, headers)
+    _, (said, _, _) = await answer(door, *asked(road))
 
     assert status == said
 
