@@ -23,6 +23,7 @@ from handlers import make_app
 from handlers.acceptor import Acceptor
 from handlers.bodies import MAX_DRAINED_BYTES
 from handlers.front import MAX_HEAD_BYTES, limits
+from handlers.upgrade import Upgrades
 from handlers.vestibule import Vestibule
 from session import embedded, logs
 from session.config import Config, ConfigError, parse
@@ -144,10 +145,12 @@ async def serve(life: Life, sockets: list[socket.socket], parent: int | None) ->
     if parent is not None:
         _on_end_of_parent(parent, stop)
     tasks = _start(services, life.valkey)
+    app = make_app(services, life.descriptors)
     server = Vestibule(
-        make_app(services, life.descriptors),
+        app,
         limits(config),
         services.metrics.lines,
+        upgrades=Upgrades(app),
         turnstile=services.entrance.turnstile,
         metrics=services.metrics,
         most=config.max_connections,

@@ -11,9 +11,9 @@ import socket
 import time
 from collections.abc import Sequence
 
-from tornado.httpserver import HTTPServer
 from tornado.iostream import IOStream
 
+from handlers.front import Front
 from session.descriptors import Descriptors
 from session.metrics import Metrics
 
@@ -32,7 +32,7 @@ class Acceptor:
     """The accept loop of one process, in Tornado's stead."""
 
     def __init__(
-        self, server: HTTPServer, sockets: Sequence[socket.socket], descriptors: Descriptors, metrics: Metrics
+        self, server: Front, sockets: Sequence[socket.socket], descriptors: Descriptors, metrics: Metrics
     ) -> None:
         self._server = server
         self._sockets = sockets
@@ -80,7 +80,7 @@ class Acceptor:
             read_chunk_size=self._server.read_chunk_size,
         )
         if not self._descriptors.may_stay(descriptor):
-            self._loop.call_later(VISIT_SECONDS, stream.close)
+            self._loop.call_later(VISIT_SECONDS, self._server.give_up, stream)
         self._server.handle_stream(stream, address)  # type: ignore[arg-type]  # typed as a tuple, and handed on
 
     def _pause(self, listening: socket.socket, error: OSError) -> None:

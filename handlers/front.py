@@ -15,6 +15,7 @@ from typing import Any
 from tornado.http1connection import HTTP1ServerConnection
 from tornado.httpserver import HTTPServer
 from tornado.httputil import HTTPConnection, HTTPHeaders, HTTPMessageDelegate
+from tornado.iostream import IOStream
 
 from session.config import Config
 
@@ -63,7 +64,7 @@ class Front(HTTPServer):
             Waits.NEXT_REQUEST: limits.next_request,
             Waits.ANSWER: limits.answer,
         }
-        self._lines: dict[Waits, dict[object, asyncio.TimerHandle]] = {waits: {} for waits in Waits}
+        self._lines: dict[Waits, dict[IOStream, asyncio.TimerHandle]] = {waits: {} for waits in Waits}
         if metric is not None:
             metric.set_function(lambda: len(self))
 
@@ -73,32 +74,34 @@ class Front(HTTPServer):
 
     def start_request(self, server_conn: object, request_conn: HTTPConnection) -> HTTPMessageDelegate:
         """A line waits for a request: its first, or one more."""
-        is_known = self._forget(server_conn)
-        self._wait(server_conn, Waits.NEXT_REQUEST if is_known else Waits.FIRST_REQUEST)
+        line = _stream(server_conn)
+        # the clock of one that had to be waited for before anything was read runs on
+        if line not in self._lines[Waits.FIRST_REQUEST]:
+            self._wait(line, Waits.NEXT_REQUEST if self._forget(line) else Waits.FIRST_REQUEST)
         delegate = super().start_request(server_conn, request_conn)
-        return _Asked(delegate, lambda: self._asked(server_conn))
+        return _Asked(delegate, lambda: self._asked(line))
 
     def on_close(self, server_conn: object) -> None:
         """A line has ended, or has become a WebSocket."""
-        self._forget(server_conn)
+        self._forget(_stream(server_conn))
         super().on_close(server_conn)
 
-    def _asked(self, line: object) -> None:
+    def give_up(self, line: IOStream) -> None:
+        """Close a line, whatever it waits for."""
+        self._forget(line)
+        line.close()
+
+    def _asked(self, line: IOStream) -> None:
         if self._forget(line):
             self._wait(line, Waits.ANSWER)
 
-    def _wait(self, line: object, waits: Waits) -> None:
+    def _wait(self, line: IOStream, waits: Waits) -> None:
         if len(self) >= self._most:
-            self._give_up(next(oldest for lines in self._lines.values() for oldest in lines))
+            self.give_up(next(oldest for lines in self._lines.values() for oldest in lines))
         loop = asyncio.get_running_loop()
-        self._lines[waits][line] = loop.call_later(self._seconds[waits], self._give_up, line)
+        self._lines[waits][line] = loop.call_later(self._seconds[waits], self.give_up, line)
 
-    def _give_up(self, line: object) -> None:
-        self._forget(line)
-        assert isinstance(line, HTTP1ServerConnection)  # noqa: S101 - what HTTPServer makes
-        line.stream.close()
-
-    def _forget(self, line: object) -> bool:
+    def _forget(self, line: IOStream) -> bool:
         """Stop the clock of a line; whether it ran."""
         for lines in self._lines.values():
             timer = lines.pop(line, None)
@@ -106,6 +109,11 @@ class Front(HTTPServer):
                 timer.cancel()
                 return True
         return False
+
+
+def _stream(server_conn: object) -> IOStream:
+    assert isinstance(server_conn, HTTP1ServerConnection)  # noqa: S101 - what HTTPServer makes
+    return server_conn.stream
 
 
 class _Asked(HTTPMessageDelegate):

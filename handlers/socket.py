@@ -2,9 +2,10 @@
 
 import logging
 import re
-from typing import Any
+from typing import Any, Self
 
-from tornado.web import HTTPError
+from tornado.iostream import IOStream
+from tornado.web import Application, HTTPError
 from tornado.websocket import WebSocketHandler, WebSocketProtocol, _WebSocketParams
 
 from handlers.base import Edge
@@ -23,6 +24,18 @@ class Socket(Edge, WebSocketHandler):
     """The opening of a client's WebSocket; who is in is a `Peer`."""
 
     # --- before the upgrade ---
+
+    @classmethod
+    def for_upgrade(cls, application: Application, request: Any) -> Self:
+        """A handler for a request that `upgrade` has read, with what `let_in` wants of Tornado's handlers and
+        without what answers are made with. Raises nothing."""
+        handler = cls.__new__(cls)
+        handler.application, handler.request, handler._status_code = application, request, 101
+        return handler
+
+    def may_be_upgraded(self) -> bool:
+        """Whether `prepare` and `get` would grant this request, which is a WebSocket's."""
+        return not self.services.hub.draining and self._check_cross_origin(self.check_origin) is None
 
     def prepare(self) -> None:
         """A server that is going away takes nobody in."""
@@ -70,12 +83,16 @@ class Socket(Edge, WebSocketHandler):
     # --- behind it ---
 
     async def open(self, *args: str, **kwargs: str) -> None:
-        """Let the client in by query or header, or wait for its first frame."""
+        """Tornado has granted the request."""
         assert self.ws_connection is not None  # noqa: S101 - made by get_websocket_protocol
         stream = self.ws_connection.stream
         assert stream is not None  # noqa: S101 - the handshake is over
+        await self.let_in(stream)
+
+    async def let_in(self, stream: IOStream) -> None:
+        """Let the client in by query or header, or wait for its first frame."""
         if stream.closed():
-            return  # the peer has gone while it was let in
+            return  # the peer has gone while its request was answered
         doorway: Doorway = self.settings["doorway"]
         peer = Peer(self.services, doorway, doorway.address_of(self.request), stream)
         try:

@@ -47,6 +47,7 @@ from session.protocol import (
     SeatsHeld,
     SessionRestored,
     Since,
+    pack,
 )
 from session.recovery import Position
 from session.sale import Replaced
@@ -80,6 +81,7 @@ class Entrance:
         self._janitor = janitor
         self._lobby = lobby
         self._boards = boards
+        self._restores = {what: metrics.restores.labels(what) for what in ("recovered", "reset", "refused")}
         self.turnstile = Turnstile(metrics)
 
     # --- the token ---
@@ -97,7 +99,7 @@ class Entrance:
         connection.token_came()
         try:
             identity = await self._verifier.verify(token)
-            if not is_socket_of(identity.user_id, replaces):
+            if replaces and not is_socket_of(identity.user_id, replaces):
                 replaces = ""
             async with self.turnstile.turn(returning=resume is not None):
                 if connection.is_open and await self._let_in(
@@ -315,8 +317,9 @@ class Entrance:
         mine = f"user:{connection.user_id}"
         room = self._hub.rooms[mine]
         position = room.log.position
-        self._greet(connection, mine, position, command_id)
+        greeting = self._greeting(connection, mine, position, command_id)
         if not attached.session.exists and resume is None:
+            connection.write(greeting)
             self._listener.enter(connection, Admission(room, position, None))
             return
         self._metrics.reconnects.inc()
@@ -324,14 +327,26 @@ class Entrance:
         wanted = {mine: wanted.pop(mine, None)} | wanted
         refused = self._refusals(connection, wanted)
         names = [name for name in wanted if name not in refused]
-        # all at once: the second and last wait
-        admitting = [asyncio.create_task(self._admit(name, wanted[name])) for name in names]
-        places, holdings, _ = await asyncio.gather(
-            self._places(connection, attached.session, names, replaces),
-            self._holdings(connection, attached.session, names, replaces),
-            asyncio.gather(*admitting),
-        )
-        admissions = [task.result() for task in admitting]
+        lines = self._events(attached.session.queue_event_id, attached.session.lines, names, QUEUE_PREFIX)
+        holds = self._events(attached.session.seat_event_id, attached.session.holds, names, SEATS_PREFIX)
+        places: dict[str, Place | None] = {}
+        holdings: dict[str, Holding | None] = {}
+        admissions: dict[str, Admission | str] = {}
+        for name in names:
+            admission = self._listener.admit_at_once(name, wanted[name])
+            if admission is not None:
+                admissions[name] = admission
+        missing = [name for name in names if name not in admissions]
+        if lines or holds or missing:
+            # all at once: the second and last wait
+            connection.write(greeting)
+            greeting = b""
+            places, holdings, read = await asyncio.gather(
+                self._places(connection, lines, replaces),
+                self._holdings(connection, holds, replaces),
+                asyncio.gather(*(self._admit(name, wanted[name]) for name in missing)),
+            )
+            admissions |= zip(missing, read, strict=True)
         # what was heard meanwhile is newer than what was read
         user_id = connection.user_id
         places = {
@@ -342,17 +357,19 @@ class Entrance:
         }
         # one tick for all rooms: verdicts, answer, and nothing of a room before it
         let_in: list[Admission] = []
-        for name, admission in zip(names, admissions, strict=True):
-            why = _closed(name, places, holdings) or ("" if isinstance(admission, Admission) else admission)
+        for name in names:
+            found = admissions[name]
+            why = _closed(name, places, holdings) or ("" if isinstance(found, Admission) else found)
             if why:
                 refused[name] = why
-            elif isinstance(admission, Admission):
-                let_in.append(admission)
+            elif isinstance(found, Admission):
+                let_in.append(found)
         entered = [self._rejoin(connection, admission, position) for admission in let_in]
         rooms = [restored for restored, _ in entered]
         rooms += [RestoredRoom(room=name, error=why) for name, why in refused.items()]
-        self._metrics.restores.labels("refused").inc(len(refused))
-        self._tell_restored(connection, attached.session, rooms, places, holdings)
+        if refused:
+            self._restores["refused"].inc(len(refused))
+        self._tell_restored(connection, greeting, attached.session, rooms, places, holdings)
         if begins := b"".join(first for _, first in entered):
             connection.write(begins)
 
@@ -369,22 +386,26 @@ class Entrance:
         except Refused as refused:
             return refused.code.value
 
+    @staticmethod
+    def _events(own: str | None, named: Iterable[str], rooms: Iterable[str], prefix: str) -> set[str]:
+        """The events that a session or its client names for a line, or for seats."""
+        events = {room.removeprefix(prefix) for room in rooms if room.startswith(prefix)}
+        events.update(named)
+        if own:
+            events.add(own)
+        return events
+
     async def _places(
-        self, connection: Connection, session: Session, names: Iterable[str], replaces: str
+        self, connection: Connection, events: Iterable[str], replaces: str
     ) -> dict[str, Place | None]:
-        """Where the user stands in each line that its session or its client names."""
-        own = [session.queue_event_id] if session.queue_event_id else []
-        events = {*own, *session.lines, *_events(names, QUEUE_PREFIX)}
+        """Where the user stands in each of these lines."""
         found = await asyncio.gather(*(self._lobby.arrive(connection, event, replaces) for event in events))
         return dict(zip(events, found, strict=True))
 
     async def _holdings(
-        self, connection: Connection, session: Session, names: Iterable[str], replaces: str
+        self, connection: Connection, events: Iterable[str], replaces: str
     ) -> dict[str, Holding | None]:
-        """What the user holds in each event that its session or its client names; None where there is
-        none such."""
-        own = [session.seat_event_id] if session.seat_event_id else []
-        events = {*own, *session.holds, *_events(names, SEATS_PREFIX)}
+        """What the user holds in each of these events; None where there is none such."""
 
         async def holding(event_id: str) -> Holding | None:
             try:
@@ -399,12 +420,14 @@ class Entrance:
     def _tell_restored(
         self,
         connection: Connection,
+        greeting: bytes,
         session: Session,
         rooms: list[RestoredRoom],
         places: Mapping[str, Place | None],
         holdings: Mapping[str, Holding | None],
     ) -> None:
-        """One place and one holding stand in `session-restored`; who has more is told of the others."""
+        """One place and one holding stand in `session-restored`; who has more is told of the others.
+        ``greeting`` is `connected` where it was not sent yet: one send for both."""
         standing = {event: place for event, place in places.items() if place is not None}
         holding = {event: held for event, held in holdings.items() if held is not None and held.seats}
         line = _first(session.queue_event_id, standing)
@@ -415,20 +438,19 @@ class Entrance:
             session = replace(session, queue_event_id=None)
         connection.seat_event_id = session.seat_event_id
         held = holding[seats] if seats is not None else NOTHING
-        connection.send(
-            SessionRestored(
-                session=session.state(held.seats),
-                rooms=rooms,
-                queue=None
-                if line is None
-                else RestoredQueue(
-                    event_id=line, **self._lobby.standing(connection.user_id, line, standing[line])
-                ),
-                seats=None
-                if seats is None
-                else RestoredSeats(event_id=seats, held=held.seats, hold_expires_at=held.expires_at),
-            )
+        restored = SessionRestored(
+            session=session.state(held.seats),
+            rooms=rooms,
+            queue=None
+            if line is None
+            else RestoredQueue(
+                event_id=line, **self._lobby.standing(connection.user_id, line, standing[line])
+            ),
+            seats=None
+            if seats is None
+            else RestoredSeats(event_id=seats, held=held.seats, hold_expires_at=held.expires_at),
         )
+        connection.write(greeting + pack(restored))
         for event_id, place in standing.items():
             if event_id != line:
                 self._lobby.tell(connection, event_id, place)
@@ -450,7 +472,7 @@ class Entrance:
             own = RestoredRoom(room=name, epoch=told.epoch, offset=told.offset, recovered=False, missed=0)
             return own, b""
         entered = self._listener.enter(connection, admission)
-        self._metrics.restores.labels("recovered" if entered.recovered else "reset").inc()
+        self._restores["recovered" if entered.recovered else "reset"].inc()
         if name.startswith(EVENT_PREFIX):
             connection.event_id = name.removeprefix(EVENT_PREFIX)
             admission.room.tell_count_again()
@@ -465,11 +487,11 @@ class Entrance:
         )
         return restored, entered.first
 
-    def _greet(
+    def _greeting(
         self, connection: Connection, room: str, position: Position, command_id: CommandId | UnsetType
-    ) -> None:
+    ) -> bytes:
         assert connection.identity is not None  # noqa: S101 - attached
-        connection.send(
+        return pack(
             Connected(
                 id=command_id,
                 socket_id=connection.socket_id,
@@ -505,10 +527,6 @@ class Entrance:
             else:
                 taken += 1
         return refused
-
-
-def _events(names: Iterable[str], prefix: str) -> Iterable[str]:
-    return (name.removeprefix(prefix) for name in names if name.startswith(prefix))
 
 
 def _closed(name: str, places: Mapping[str, Place | None], holdings: Mapping[str, Holding | None]) -> str:

@@ -287,6 +287,15 @@ class Listener:
 
     # --- joining ---
 
+    def admit_at_once(self, name: str, since: Position | None) -> Admission | None:
+        """How a connection can come into a room at ``since``, where nothing has to be waited for."""
+        room = self.room(name)
+        opened = room.opened
+        is_open = opened.done() and not opened.cancelled() and opened.exception() is None
+        if is_open and (since is None or room.log.covers(since)):
+            return Admission(room, since, None)
+        return None
+
     async def admit(self, name: str, since: Position | None) -> Admission:
         """Find out how a connection can come into a room at ``since``.
 

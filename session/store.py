@@ -295,10 +295,14 @@ class Store:
             call: Call = line.submit(*command)
             after = line.submit(*then) if then else None
             sent = True
-            async with asyncio.timeout(ATTEMPT_SECONDS):
+            # for each command of each user: `asyncio.timeout` costs five times as much
+            timer = asyncio.get_running_loop().call_later(ATTEMPT_SECONDS, _expire, call, after)
+            try:
                 if after is None:
                     return await call.future, None
                 answers = await asyncio.gather(call.future, after.future, return_exceptions=True)
+            finally:
+                timer.cancel()
             for answer in answers:
                 if isinstance(answer, BaseException):
                     raise answer
@@ -337,6 +341,13 @@ class Store:
                 raise Unavailable(outcome)
             await asyncio.sleep(pause)
             pause = min(pause * 2, 0.2)
+
+
+def _expire(*calls: Call | None) -> None:
+    """Give up commands: what was not sent yet never will be."""
+    for call in calls:
+        if call is not None and not call.future.done():
+            call.future.set_exception(TimeoutError())
 
 
 class _LostError(Exception):

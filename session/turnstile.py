@@ -7,11 +7,9 @@ nobody waits for ever, now and then a turn is a newcomer's, and a wait that is t
 """
 
 import asyncio
-import contextlib
 import random
 import time
 from collections import deque
-from collections.abc import AsyncIterator
 from typing import Generic, TypeVar
 
 from session.metrics import Metrics
@@ -81,28 +79,29 @@ class Turnstile:
         """How many wait for their turn."""
         return len(self._lanes)
 
-    @contextlib.asynccontextmanager
-    async def turn(self, *, returning: bool) -> AsyncIterator[None]:
-        """Wait for a turn, and have it until the block ends.
+    def turn(self, *, returning: bool) -> "Turn":
+        """A turn, to be waited for by ``async with``, and had until the block ends.
+
+        Raises, on entering:
+            Refused: it took too long, too many wait, or the store is away.
+        """
+        return Turn(self, returning)
+
+    def ended(self, began: float, error: BaseException | None) -> None:
+        """A turn is over, by an error or without; the next one's begins."""
+        if error is None:
+            self._answered_at = time.monotonic()
+            self._away_until = 0.0
+        elif isinstance(error, Unavailable) and self._answered_at < began:
+            self._refuse_all()
+        self._leave()
+
+    async def enter(self, returning: bool) -> None:
+        """Wait for a turn; `ended` must follow.
 
         Raises:
             Refused: it took too long, too many wait, or the store is away.
         """
-        await self._enter(returning)
-        began = time.monotonic()
-        try:
-            yield
-        except Unavailable:
-            if self._answered_at < began:
-                self._refuse_all()
-            raise
-        else:
-            self._answered_at = time.monotonic()
-            self._away_until = 0.0
-        finally:
-            self._leave()
-
-    async def _enter(self, returning: bool) -> None:
         if time.monotonic() < self._away_until:
             raise Unavailable("none")
         if self._free:
@@ -141,6 +140,24 @@ class Turnstile:
             future = self._lanes.take()
             if not future.done():
                 future.set_exception(Unavailable("none"))
+
+
+class Turn:
+    """One turn: an object, for a generator costs three times as much, and each sign-in has one."""
+
+    __slots__ = ("_began", "_returning", "_turnstile")
+
+    def __init__(self, turnstile: Turnstile, returning: bool) -> None:
+        self._turnstile = turnstile
+        self._returning = returning
+        self._began = 0.0
+
+    async def __aenter__(self) -> None:
+        await self._turnstile.enter(self._returning)
+        self._began = time.monotonic()
+
+    async def __aexit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        self._turnstile.ended(self._began, error)
 
 
 def _too_many() -> Refused:
