@@ -68,6 +68,8 @@ class Connection:
         "expiry_notice_at",
         "free_rooms",
         "identity",
+        "looked_at",
+        "on_sooner",
         "ping_at",
         "pinged_at",
         "pong_at",
@@ -77,6 +79,7 @@ class Connection:
         "seat_event_id",
         "socket_id",
         "term",
+        "tick",
     )  # fmt: skip
 
     def __init__(
@@ -120,6 +123,12 @@ class Connection:
         self.pong_at = self.expire_at = self.expiry_notice_at = NEVER
         self.pinged_at = now
         """When the ping was sent that is to be answered by ``pong_at``."""
+        self.tick: int | None = None
+        """Where it is on the wheel of its hub, which keeps account of it here."""
+        self.looked_at = NEVER
+        """When the hub will ask next what is due; it may find that nothing is yet."""
+        self.on_sooner: Callable[[Connection], None] = _nobody_asks
+        """Told where something is due before that."""
         self._plan()
 
     # --- who ---
@@ -248,6 +257,8 @@ class Connection:
 
     def _plan(self) -> None:
         self.due = min(self.auth_at, self.ping_at, self.pong_at, self.expire_at, self.expiry_notice_at)
+        if self.due < self.looked_at:
+            self.on_sooner(self)
 
     def on_due(self, now: float) -> None:
         """Do what is due; ``now`` is of ``time.monotonic()``."""
@@ -275,3 +286,7 @@ class Connection:
                 self.pinged_at = now
             self._transport.ping()
         self._plan()
+
+
+def _nobody_asks(connection: Connection) -> None:
+    """A connection that no hub has taken in."""

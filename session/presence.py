@@ -31,7 +31,7 @@ class Presence:
         while True:
             await asyncio.sleep(ROUND_SECONDS)
             now = time.monotonic()
-            events = [room for name, room in self._hub.rooms.items() if name.startswith(PREFIX)]
+            events = [room for name, room in self._hub.shared.items() if name.startswith(PREFIX)]
             await asyncio.gather(*(self._write(room, now) for room in events if _is_due(room, now)))
             for room in events:
                 self._tell(room, now)
@@ -97,7 +97,8 @@ class Presence:
         # a little less than the pause: the rounds themselves are not exact
         if total != room.told_count and now - room.told_at >= pause * 0.9:
             room.told_count, room.told_at = total, now
-            room.say(pack(RoomInfo(event_id=room.name.removeprefix(PREFIX), user_count=total)))
+            info = RoomInfo(event_id=room.name.removeprefix(PREFIX), user_count=total)
+            self._hub.say(room, pack(info))
 
 
 def _is_due(room: Room, now: float) -> bool:
