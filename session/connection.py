@@ -98,7 +98,7 @@ class Connection:
         self._max_backlog = max_backlog
         self._on_its_way = 0
         """What was unsent when something first had to wait, until all of it has been taken."""
-        self._on_drained: list[Callable[[], None]] = []
+        self._on_drained: tuple[Callable[[], None], ...] = ()
         self.identity: Identity | None = None
         self.socket_id = ""
         self.attached_at = 0
@@ -109,7 +109,7 @@ class Connection:
         self.event_id: str | None = None
         self.queue_event_id: str | None = None
         self.seat_event_id: str | None = None
-        self.free_rooms: set[str] = set()
+        self.free_rooms: frozenset[str] = frozenset()
         """Rooms joined by join-room; with the three ids, what is written back if the store loses it all."""
         self.active = False
         self.busy = False
@@ -203,12 +203,12 @@ class Connection:
 
     def when_drained(self, call: Callable[[], None]) -> None:
         """Call once, when the peer has taken all that was sent, or the connection has ended."""
-        self._on_drained.append(call)
+        self._on_drained += (call,)
 
     def drained(self) -> None:
         """The edge tells that nothing waits any more, or that nothing will ever be sent again."""
         self._on_its_way = 0
-        calls, self._on_drained = self._on_drained, []
+        calls, self._on_drained = self._on_drained, ()
         for call in calls:
             call()
 

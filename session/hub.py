@@ -7,9 +7,10 @@ behind in the ring and costs nothing; whoever falls out of it is closed (1013) a
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from enum import Enum
+from types import MappingProxyType
 from typing import Protocol
 
 from session import keys
@@ -33,6 +34,10 @@ BATCH = 64
 TICK_SECONDS = 0.25
 STALL_SECONDS = 1.0
 """A tick that comes so late is told in the log."""
+
+
+NO_COUNTS: Mapping[str, int] = MappingProxyType({})
+"""Most rooms are a user's own, and never have any."""
 
 
 class State(Enum):
@@ -103,9 +108,9 @@ class Room:
         self._aside: bytes | None = None
         self.behind: dict[Connection, tuple[Position, asyncio.Task[None]]] = {}
         self.idle_since = time.monotonic()
-        self.counts: dict[str, int] = {}
+        self.counts: Mapping[str, int] = NO_COUNTS
         """Instance -> members there, for rooms of events."""
-        self.counts_heard: dict[str, int] = {}
+        self.counts_heard: Mapping[str, int] = NO_COUNTS
         """What notices said since the counts were last asked for: the answer may be older than they are."""
         self.counts_at = 0.0
         self.local_count_told = -1
@@ -278,6 +283,11 @@ class Room:
             self.members[connection] = head.offset
             connection.write(frame)
 
+    def hear_count(self, instance: str, count: int) -> None:
+        """Another server says how many members it has."""
+        self.counts = {**self.counts, instance: count}
+        self.counts_heard = {**self.counts_heard, instance: count}
+
     def tell_count_again(self) -> None:
         """Somebody came back without an answer that says how many are here: tell it, changed or not."""
         self.told_count = -1
@@ -296,12 +306,15 @@ class Hub:
         self._metrics = metrics
         self._dirty: dict[Room, None] = {}
         self._flush_planned = False
+        self.opened: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        """Done: what all rooms have that have been opened, for a future weighs as much as a room's log."""
+        self.opened.set_result(None)
         self._wheel = Wheel(TICK_SECONDS, time.monotonic())
         self._put_on_wheel = self._wheel.put
         self.sockets: set[Connection] = set()
         """Every open socket, signed in or not."""
         self.connections: dict[str, Connection] = {}
-        self.users: dict[str, set[Connection]] = {}
+        self.users: dict[str, tuple[Connection, ...]] = {}
         self.buckets: dict[str, set[str]] = {}
         """Bucket -> ids of the users who are connected here."""
         self.rooms: dict[str, Room] = {}
@@ -322,8 +335,9 @@ class Hub:
     def add(self, connection: Connection) -> None:
         """A connection has signed in."""
         self.connections[connection.socket_id] = connection
-        self.users.setdefault(connection.user_id, set()).add(connection)
-        self.buckets.setdefault(keys.bucket(connection.user_id), set()).add(connection.user_id)
+        user_id = connection.user_id
+        self.users[user_id] = (*self.users.get(user_id, ()), connection)
+        self.buckets.setdefault(keys.bucket(user_id), set()).add(user_id)
         self._metrics.connections.set(len(self.connections))
 
     def remove(self, connection: Connection) -> None:
@@ -334,9 +348,10 @@ class Hub:
             room.leave(connection)
         if self.connections.pop(connection.socket_id, None) is None:
             return
-        mine = self.users[connection.user_id]
-        mine.discard(connection)
-        if not mine:
+        others = tuple(other for other in self.users[connection.user_id] if other is not connection)
+        if others:
+            self.users[connection.user_id] = others
+        else:
             del self.users[connection.user_id]
             bucket = keys.bucket(connection.user_id)
             self.buckets[bucket].discard(connection.user_id)
@@ -347,7 +362,7 @@ class Hub:
 
     def close_user(self, user_id: str, code: Close, reason: str, only: Callable[[Connection], bool]) -> None:
         """Close those of a user's connections here that ``only`` picks."""
-        for connection in list(self.users.get(user_id, ())):
+        for connection in self.users.get(user_id, ()):
             if only(connection):
                 connection.close(code, reason)
 
@@ -384,7 +399,7 @@ class Hub:
     def tell(self, user_id: str, event: Event, but: str = "") -> None:
         """Send a personal event to all of a user's connections here, except the socket ``but``."""
         frame = pack(event)
-        for connection in list(self.users.get(user_id, ())):
+        for connection in self.users.get(user_id, ()):
             if connection.socket_id != but:
                 connection.write(frame)
 

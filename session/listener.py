@@ -141,6 +141,7 @@ class Listener:
         elif self.bell.hears(room.channel):
             self.repair(room, "open")
         room.opened.set_result(None)
+        room.opened = self._hub.opened
 
     def _drop(self, room: Room) -> None:
         """Forget a room first, then its channel; late messages find no room."""
