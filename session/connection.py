@@ -55,7 +55,6 @@ class Connection:
         "_on_its_way",
         "_ping_interval",
         "_ping_timeout",
-        "_transport",
         "active",
         "attached_at",
         "auth_at",
@@ -80,6 +79,7 @@ class Connection:
         "socket_id",
         "term",
         "tick",
+        "transport",
     )  # fmt: skip
 
     def __init__(
@@ -92,7 +92,7 @@ class Connection:
         max_backlog: int,
     ) -> None:
         now = time.monotonic()
-        self._transport = transport
+        self.transport = transport
         self._ping_interval = ping_interval
         self._ping_timeout = ping_timeout
         self._max_backlog = max_backlog
@@ -168,12 +168,12 @@ class Connection:
     @property
     def backlog(self) -> int:
         """Bytes that wait for the peer to read."""
-        return self._transport.backlog()
+        return self.transport.backlog()
 
     @property
     def is_idle(self) -> bool:
         """Whether the peer has taken all that was sent."""
-        return self._transport.backlog() == 0
+        return self.transport.backlog() == 0
 
     def send(self, event: Event) -> None:
         """Send an answer or a personal event."""
@@ -183,7 +183,7 @@ class Connection:
         """Send packed frames; a peer that lets too much wait is closed as too slow."""
         if self.close_code is not None:
             return
-        transport = self._transport
+        transport = self.transport
         before = transport.backlog()
         transport.write(frames)
         waits = transport.backlog()
@@ -199,7 +199,7 @@ class Connection:
     def deliver(self, frames: bytes) -> bool:
         """Send packed frames to a peer that has taken all that was sent; False where it has not, or where
         nothing may be sent any more. For the fan-out: one call a receiver."""
-        return self.close_code is None and self._transport.deliver(frames)
+        return self.close_code is None and self.transport.deliver(frames)
 
     def when_drained(self, call: Callable[[], None]) -> None:
         """Call once, when the peer has taken all that was sent, or the connection has ended."""
@@ -223,17 +223,17 @@ class Connection:
         """Close with a code that tells the client whether to come back."""
         if self.close_code is None:
             self.close_code, self.close_reason = int(code), reason
-            self._transport.close(int(code), reason)
+            self.transport.close(int(code), reason)
 
     def abandon(self) -> None:
         """Cut off a peer that was said goodbye to and has not answered."""
-        self._transport.abort(int(Close.RESTART), "")
+        self.transport.abort(int(Close.RESTART), "")
 
     def cut(self, code: Close, reason: str) -> None:
         """Close a peer that does not read or answer, without waiting for it."""
         if self.close_code is None:
             self.close_code, self.close_reason = int(code), reason
-            self._transport.abort(int(code), reason)
+            self.transport.abort(int(code), reason)
 
     # --- what is due ---
 
@@ -284,7 +284,7 @@ class Connection:
             if self.pong_at == NEVER:
                 self.pong_at = now + self._ping_timeout
                 self.pinged_at = now
-            self._transport.ping()
+            self.transport.ping()
         self._plan()
 
 

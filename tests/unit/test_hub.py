@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from session import hub as hub_module
 from session.config import parse
 from session.connection import NEVER, Connection
-from session.hub import BATCH, SLICE_SECONDS, Hub, Room
+from session.hub import BATCH, CHUNK_BYTES, SLICE_SECONDS, Hub, Room
 from session.metrics import Metrics
 from session.recovery import Position
 from session.wheel import Wheel
@@ -72,9 +72,9 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 class Hall:
     """A room with readers, and what each of them must have been sent."""
 
-    def __init__(self, clock: Clock) -> None:
+    def __init__(self, clock: Clock, history_size: int = 1000) -> None:
         self.clock = clock
-        self.hub = Hub(parse([], {}), Metrics())
+        self.hub = Hub(parse([f"--history-size={history_size}"], {}), Metrics())
         self.room: Room = self.hub.new_room("event:1")
         self.room.log.reset(Position("e", 0), {})
         self.pipes: dict[Connection, Pipe] = {}
@@ -193,6 +193,23 @@ async def test_a_reset_under_a_broadcast(clock: Clock) -> None:
     assert {b"\0"} == told
     assert {(b"room-reset" in got, got[-1:]) for got in hall.got().values()} == {(True, b"\7")}
     assert set(hall.room.members.values()) == {8}
+    hall.room.opened.cancel()
+
+
+async def test_a_quick_reader_gets_more_than_the_ring_holds(clock: Clock) -> None:
+    """What was read for the room at once, after a cut, may be more than is kept of it: who takes it all gets
+    it all before the oldest falls out."""
+    hall = Hall(clock, history_size=10)
+    reader = hall.enter()
+    large = b"x" * (CHUNK_BYTES // 2 + 1)
+    for _ in range(40):
+        hall.room.append(large, b"")
+    hall.hub.changed(hall.room)
+    await longest_turn(hall, 2)
+
+    assert large * 40 == hall.pipes[reader].got
+    assert reader.is_open
+    assert (30, 40) == (hall.room.log.lo, hall.room.log.hi)
     hall.room.opened.cancel()
 
 
