@@ -49,9 +49,9 @@ class Peer:
 
     def enter(self) -> bool:
         """Come into the doorway; False where it is full, and the client has been told so."""
-        sockets = self._services.hub.sockets
-        sockets.add(self.connection)
-        if self._doorway.enter(self._address, len(sockets), self._framing.descriptor):
+        hub = self._services.hub
+        hub.take_in(self.connection)
+        if self._doorway.enter(self._address, len(hub.sockets), self._framing.descriptor):
             return True
         full = Refused(Code.UNAVAILABLE, "this server is full", {"outcome": "none"})
         self._services.entrance.turn_away(self.connection, full)

@@ -14,7 +14,7 @@ from session import keys
 from session.events import Events
 from session.hub import Hub
 from session.leases import Leases
-from session.metrics import Metrics
+from session.metrics import Metrics, counted
 from session.protocol import Refused
 from session.store import Arg, Store, Unavailable
 from session.waiting_room import WaitingRooms
@@ -114,13 +114,13 @@ class Census:
         return await asyncio.shield(self._reading)
 
     def _own(self) -> ServerFigures:
-        value = self._metrics.value
+        metrics = self._metrics
         return ServerFigures(
             instance=self._leases.instance,
             connections=len(self._hub.connections),
-            restores=value("keepseat_reconnects_total"),
-            recovered=value("keepseat_restores_total", result="recovered"),
-            reset=value("keepseat_restores_total", result="reset"),
+            restores=counted(metrics.reconnects),
+            recovered=counted(metrics.restores, result="recovered"),
+            reset=counted(metrics.restores, result="reset"),
         )
 
     async def _read(self) -> Overview:

@@ -166,7 +166,7 @@ class Commands:
                 lambda: self._manager.update(connection.user_id, {}, join=[name], by=fence(connection)),
             ),
         )
-        connection.free_rooms.add(name)
+        connection.free_rooms |= {name}
         entered = enter(self._listener, connection, name, admission, command.since)
         recovered = recovery(entered, command.since)
         connection.send(
@@ -191,7 +191,7 @@ class Commands:
             lambda: self._manager.update(connection.user_id, {}, leave=[name], by=fence(connection)),
         )
         room.leave(connection)
-        connection.free_rooms.discard(name)
+        connection.free_rooms -= {name}
         connection.send(RoomLeft(id=cid, room=name))
 
     @staticmethod

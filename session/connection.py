@@ -55,7 +55,6 @@ class Connection:
         "_on_its_way",
         "_ping_interval",
         "_ping_timeout",
-        "_transport",
         "active",
         "attached_at",
         "auth_at",
@@ -68,6 +67,8 @@ class Connection:
         "expiry_notice_at",
         "free_rooms",
         "identity",
+        "looked_at",
+        "on_sooner",
         "ping_at",
         "pinged_at",
         "pong_at",
@@ -77,6 +78,8 @@ class Connection:
         "seat_event_id",
         "socket_id",
         "term",
+        "tick",
+        "transport",
     )  # fmt: skip
 
     def __init__(
@@ -89,13 +92,13 @@ class Connection:
         max_backlog: int,
     ) -> None:
         now = time.monotonic()
-        self._transport = transport
+        self.transport = transport
         self._ping_interval = ping_interval
         self._ping_timeout = ping_timeout
         self._max_backlog = max_backlog
         self._on_its_way = 0
         """What was unsent when something first had to wait, until all of it has been taken."""
-        self._on_drained: list[Callable[[], None]] = []
+        self._on_drained: tuple[Callable[[], None], ...] = ()
         self.identity: Identity | None = None
         self.socket_id = ""
         self.attached_at = 0
@@ -106,7 +109,7 @@ class Connection:
         self.event_id: str | None = None
         self.queue_event_id: str | None = None
         self.seat_event_id: str | None = None
-        self.free_rooms: set[str] = set()
+        self.free_rooms: frozenset[str] = frozenset()
         """Rooms joined by join-room; with the three ids, what is written back if the store loses it all."""
         self.active = False
         self.busy = False
@@ -120,6 +123,12 @@ class Connection:
         self.pong_at = self.expire_at = self.expiry_notice_at = NEVER
         self.pinged_at = now
         """When the ping was sent that is to be answered by ``pong_at``."""
+        self.tick: int | None = None
+        """Where it is on the wheel of its hub, which keeps account of it here."""
+        self.looked_at = NEVER
+        """When the hub will ask next what is due; it may find that nothing is yet."""
+        self.on_sooner: Callable[[Connection], None] = _nobody_asks
+        """Told where something is due before that."""
         self._plan()
 
     # --- who ---
@@ -159,12 +168,12 @@ class Connection:
     @property
     def backlog(self) -> int:
         """Bytes that wait for the peer to read."""
-        return self._transport.backlog()
+        return self.transport.backlog()
 
     @property
     def is_idle(self) -> bool:
         """Whether the peer has taken all that was sent."""
-        return self._transport.backlog() == 0
+        return self.transport.backlog() == 0
 
     def send(self, event: Event) -> None:
         """Send an answer or a personal event."""
@@ -174,7 +183,7 @@ class Connection:
         """Send packed frames; a peer that lets too much wait is closed as too slow."""
         if self.close_code is not None:
             return
-        transport = self._transport
+        transport = self.transport
         before = transport.backlog()
         transport.write(frames)
         waits = transport.backlog()
@@ -190,16 +199,16 @@ class Connection:
     def deliver(self, frames: bytes) -> bool:
         """Send packed frames to a peer that has taken all that was sent; False where it has not, or where
         nothing may be sent any more. For the fan-out: one call a receiver."""
-        return self.close_code is None and self._transport.deliver(frames)
+        return self.close_code is None and self.transport.deliver(frames)
 
     def when_drained(self, call: Callable[[], None]) -> None:
         """Call once, when the peer has taken all that was sent, or the connection has ended."""
-        self._on_drained.append(call)
+        self._on_drained += (call,)
 
     def drained(self) -> None:
         """The edge tells that nothing waits any more, or that nothing will ever be sent again."""
         self._on_its_way = 0
-        calls, self._on_drained = self._on_drained, []
+        calls, self._on_drained = self._on_drained, ()
         for call in calls:
             call()
 
@@ -214,17 +223,17 @@ class Connection:
         """Close with a code that tells the client whether to come back."""
         if self.close_code is None:
             self.close_code, self.close_reason = int(code), reason
-            self._transport.close(int(code), reason)
+            self.transport.close(int(code), reason)
 
     def abandon(self) -> None:
         """Cut off a peer that was said goodbye to and has not answered."""
-        self._transport.abort(int(Close.RESTART), "")
+        self.transport.abort(int(Close.RESTART), "")
 
     def cut(self, code: Close, reason: str) -> None:
         """Close a peer that does not read or answer, without waiting for it."""
         if self.close_code is None:
             self.close_code, self.close_reason = int(code), reason
-            self._transport.abort(int(code), reason)
+            self.transport.abort(int(code), reason)
 
     # --- what is due ---
 
@@ -248,6 +257,8 @@ class Connection:
 
     def _plan(self) -> None:
         self.due = min(self.auth_at, self.ping_at, self.pong_at, self.expire_at, self.expiry_notice_at)
+        if self.due < self.looked_at:
+            self.on_sooner(self)
 
     def on_due(self, now: float) -> None:
         """Do what is due; ``now`` is of ``time.monotonic()``."""
@@ -273,5 +284,9 @@ class Connection:
             if self.pong_at == NEVER:
                 self.pong_at = now + self._ping_timeout
                 self.pinged_at = now
-            self._transport.ping()
+            self.transport.ping()
         self._plan()
+
+
+def _nobody_asks(connection: Connection) -> None:
+    """A connection that no hub has taken in."""

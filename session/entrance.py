@@ -477,7 +477,7 @@ class Entrance:
             connection.event_id = name.removeprefix(EVENT_PREFIX)
             admission.room.tell_count_again()
         elif not name.startswith(("user:", QUEUE_PREFIX, SEATS_PREFIX)):
-            connection.free_rooms.add(name)
+            connection.free_rooms |= {name}
         restored = RestoredRoom(
             room=name,
             epoch=entered.epoch,

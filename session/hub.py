@@ -7,25 +7,37 @@ behind in the ring and costs nothing; whoever falls out of it is closed (1013) a
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from enum import Enum
+from types import MappingProxyType
 from typing import Protocol
 
 from session import keys
 from session.config import Config
-from session.connection import SLOW_READER, Connection
+from session.connection import NEVER, SLOW_READER, Connection
 from session.log import Log
 from session.metrics import Metrics
 from session.protocol import Close, Event, RoomReset, pack
 from session.recovery import Position, Verdict
+from session.wheel import Wheel
 
 log = logging.getLogger(__name__)
 
 CHUNK_BYTES = 65536
 """Most that is handed to a slow reader at a time, so that what waits for it stays small."""
+PERSONAL = "user:"
+SLICE_SECONDS = 0.01
+"""So long rooms are told something, at a stretch: a room of 15,000 takes a fifth of a second."""
+BATCH = 64
+"""So many readers are sent something between two looks at the clock."""
 TICK_SECONDS = 0.25
 STALL_SECONDS = 1.0
 """A tick that comes so late is told in the log."""
+
+
+NO_COUNTS: Mapping[str, int] = MappingProxyType({})
+"""Most rooms are a user's own, and never have any."""
 
 
 class State(Enum):
@@ -49,13 +61,24 @@ class Follower(Protocol):
         """The state that a reader without a past begins with, and the offset that it is of."""
 
 
+@dataclass(slots=True)
+class _Round:
+    """A room's way through its readers, in as many turns of the loop as it takes."""
+
+    left: list[Connection]
+    offset: int
+    """What everyone who keeps up has been sent when nobody is left."""
+    aside: bytes | None
+
+
 class Room:
     """A room that somebody here reads, or did until a moment ago."""
 
     __slots__ = (
-        "_metrics", "again", "behind", "channel", "clean", "counts", "counts_at", "counts_heard", "current",
-        "follower", "head_before", "idle_since", "lagging", "local_count_told", "log", "name", "opened",
-        "pending", "pinned", "pumped", "repair", "state", "told_at", "told_count",
+        "_aside", "_metrics", "_round", "again", "behind", "channel", "clean", "counts", "counts_at",
+        "counts_heard", "follower", "head_before", "idle_since", "lagging", "local_count_told", "log",
+        "members", "name", "opened", "pending", "pinned", "pumped", "repair", "state", "told_at",
+        "told_count",
     )  # fmt: skip
 
     def __init__(self, name: str, config: Config, metrics: Metrics) -> None:
@@ -75,15 +98,19 @@ class Room:
         """Whether the truth must be read (again) before the room is live."""
         self.repair: asyncio.Task[None] | None = None
         self.head_before: Position | None = None
+        self.members: dict[Connection, int] = {}
+        """Who reads the ring, and the offset up to which it has been sent everything."""
+        self.lagging: dict[Connection, None] = {}
+        """Members that have not taken all that was sent, and come back when they have."""
         self.pumped = 0
-        """The offset that all in ``current`` have been sent."""
-        self.current: dict[Connection, None] = {}
-        self.lagging: dict[Connection, int] = {}
+        """The offset that all members have been sent that do not lag: below it the ring may be trimmed."""
+        self._round: _Round | None = None
+        self._aside: bytes | None = None
         self.behind: dict[Connection, tuple[Position, asyncio.Task[None]]] = {}
         self.idle_since = time.monotonic()
-        self.counts: dict[str, int] = {}
+        self.counts: Mapping[str, int] = NO_COUNTS
         """Instance -> members there, for rooms of events."""
-        self.counts_heard: dict[str, int] = {}
+        self.counts_heard: Mapping[str, int] = NO_COUNTS
         """What notices said since the counts were last asked for: the answer may be older than they are."""
         self.counts_at = 0.0
         self.local_count_told = -1
@@ -91,7 +118,7 @@ class Room:
         self.told_at = 0.0
 
     def __len__(self) -> int:
-        return len(self.current) + len(self.lagging) + len(self.behind)
+        return len(self.members) + len(self.behind)
 
     @property
     def is_wanted(self) -> bool:
@@ -124,27 +151,21 @@ class Room:
         first = self.follower.first_frame() if self.follower is not None else None
         return first or (self.log.hi, b"")
 
-    def members(self) -> Iterable[Connection]:
-        """All connections that read this room."""
-        return (*self.current, *self.lagging, *self.behind)
-
     def position_of(self, connection: Connection) -> Position:
         """Up to where a member has been sent everything."""
         if connection in self.behind:
             return self.behind[connection][0]
-        return Position(self.log.epoch, self.lagging.get(connection, self.pumped))
+        return Position(self.log.epoch, self.members[connection])
 
     # --- entering and leaving ---
 
     def enter(self, connection: Connection, at: int) -> None:
-        """Make a connection a member that has been sent everything up to ``at``, which the log covers."""
-        self.pump()
+        """Make a connection a member that has been sent everything up to ``at``, which the log covers. What
+        it lacks is not sent before the next turn of the loop."""
         connection.rooms[self.name] = self
-        if at == self.pumped:
-            self.current[connection] = None
-        else:
-            self.lagging[connection] = at
-            self._catch_up_later(connection)
+        self.members[connection] = at
+        if at < self.log.hi:
+            self._falls_behind(connection)
 
     def enter_behind(self, connection: Connection, at: Position, replay: "asyncio.Task[None]") -> None:
         """Make a connection a member whose missed messages are read from the store by ``replay``."""
@@ -163,7 +184,7 @@ class Room:
     def leave(self, connection: Connection) -> None:
         """Nothing of this room is sent to the connection from here on."""
         connection.rooms.pop(self.name, None)
-        self.current.pop(connection, None)
+        self.members.pop(connection, None)
         self.lagging.pop(connection, None)
         behind = self.behind.pop(connection, None)
         if behind is not None and behind[1] is not asyncio.current_task():
@@ -173,22 +194,68 @@ class Room:
 
     # --- sending ---
 
-    def pump(self) -> None:
-        """Send what is new to everyone who has taken the rest; the others stay behind in the ring."""
-        while self.pumped < self.log.hi:
-            start = self.pumped
-            data, self.pumped = self.log.after(start, CHUNK_BYTES)
-            slow = [c for c in self.current if not c.deliver(data)]
-            self._metrics.deliveries.inc(len(self.current) - len(slow))
-            for connection in slow:
-                del self.current[connection]
-                if connection.is_open:
-                    self.lagging[connection] = start
-                    self._catch_up_later(connection)
+    def pump(self, until: float) -> bool:
+        """Send what is new to those who have taken the rest, each what it lacks; who has not stays behind in
+        the ring. Ends soon after ``until``, of ``time.monotonic()``; False where there is more to send, when
+        it is called again."""
+        if self._round is None:
+            if self.pumped == self.log.hi and self._aside is None:
+                return True
+            self._round = _Round([*self.members], self.log.hi, self._aside)
+            self._aside = None
+        going = self._round
+        while going.left:
+            self._send(going.left[-BATCH:], going.aside)
+            del going.left[-BATCH:]
+            if going.left and time.monotonic() >= until:
+                return False
+        self._round = None
+        self.pumped = going.offset
         self.log.trim(self.pumped)
-        for connection, at in list(self.lagging.items()):
-            if at < self.log.lo:
+        for connection in list(self.lagging):
+            if self.members[connection] < self.log.lo:
                 connection.close(Close.TRY_LATER, SLOW_READER)
+        return self.pumped == self.log.hi and self._aside is None
+
+    def _send(self, readers: Iterable[Connection], aside: bytes | None) -> None:
+        """What each of them lacks: as a rule the same for all, with one call for each."""
+        members, sent, shared, missing, end = self.members, 0, -1, b"", 0
+        lo, hi = self.log.lo, self.log.hi
+        for connection in readers:
+            at = members.get(connection, -1)
+            if at < lo:
+                continue  # it has left meanwhile, or is being closed
+            if at != shared:
+                shared = at
+                missing, end = self.log.after(at, CHUNK_BYTES) if at < hi else (b"", hi)
+            # here and not in a method of the connection: a call more is a tenth of what the kernel takes
+            if connection.close_code is not None or (missing and not connection.transport.deliver(missing)):
+                self._falls_behind(connection)
+                continue
+            if missing:
+                members[connection] = end
+                sent += 1
+            if end < hi:
+                self._send_rest(connection)
+            if aside is not None:
+                connection.deliver(aside)
+        self._metrics.deliveries.inc(sent)
+
+    def _send_rest(self, connection: Connection) -> None:
+        """More is missing than goes out at a time: who takes it all is given all before it is trimmed."""
+        at = self.members[connection]
+        while at < self.log.hi:
+            data, end = self.log.after(at, CHUNK_BYTES)
+            if not connection.deliver(data):
+                self._falls_behind(connection)
+                return
+            self._metrics.deliveries.inc()
+            self.members[connection] = at = end
+
+    def _falls_behind(self, connection: Connection) -> None:
+        if connection.is_open and connection not in self.lagging:
+            self.lagging[connection] = None
+            self._catch_up_later(connection)
 
     def _catch_up_later(self, connection: Connection) -> None:
         connection.when_drained(lambda: self._catch_up(connection))
@@ -198,47 +265,50 @@ class Room:
     def _catch_up(self, connection: Connection) -> None:
         if connection not in self.lagging or not connection.is_open:
             return
-        self.pump()
-        at = self.lagging[connection]
-        if at < self.pumped and connection.is_open:
-            data, at = self.log.after(at, CHUNK_BYTES)
+        at = self.members[connection]
+        if at < self.log.lo:
+            connection.close(Close.TRY_LATER, SLOW_READER)
+            return
+        if at < self.log.hi:
+            data, end = self.log.after(at, CHUNK_BYTES)
             if connection.deliver(data):
                 self._metrics.deliveries.inc()
-            else:
-                at = self.lagging[connection]
-        if not connection.is_open:
-            return
-        self.lagging[connection] = at
-        if at == self.pumped:
+                self.members[connection] = at = end
+        if at == self.log.hi:
             del self.lagging[connection]
-            self.current[connection] = None
         else:
             self._catch_up_later(connection)
 
     def reset(self, head: Position, chain: dict[str, int]) -> None:
         """Start anew at the head, and tell every reader at the cursor so."""
-        self.pump()
+        while not self.pump(NEVER):
+            pass
         self.log.reset(head, chain)
         self.pumped = head.offset
         if self.follower is not None:
             self.follower.restarted()
-        if not self.current and not self.lagging:
+        if not self.members:
             return
         self._metrics.resets.inc()
         frame = pack(RoomReset(room=self.name, epoch=head.epoch, offset=head.offset)) + self.start()[1]
-        for connection in (*self.current, *self.lagging):
-            connection.write(frame)
-            self.current[connection] = None
         self.lagging.clear()
+        for connection in list(self.members):
+            self.members[connection] = head.offset
+            connection.write(frame)
+
+    def hear_count(self, instance: str, count: int) -> None:
+        """Another server says how many members it has."""
+        self.counts = {**self.counts, instance: count}
+        self.counts_heard = {**self.counts_heard, instance: count}
 
     def tell_count_again(self) -> None:
         """Somebody came back without an answer that says how many are here: tell it, changed or not."""
         self.told_count = -1
 
     def say(self, frame: bytes) -> None:
-        """Send a frame that is no part of the history; whoever is behind does without."""
-        for connection in list(self.current):
-            connection.deliver(frame)
+        """Send a frame that is no part of the history, when the room is pumped next, or a later one in its
+        stead; whoever is behind does without."""
+        self._aside = frame
 
 
 class Hub:
@@ -247,37 +317,54 @@ class Hub:
     def __init__(self, config: Config, metrics: Metrics) -> None:
         self._config = config
         self._metrics = metrics
-        self._dirty: set[Room] = set()
+        self._dirty: dict[Room, None] = {}
+        self._flush_planned = False
+        self.opened: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        """Done: what all rooms have that have been opened, for a future weighs as much as a room's log."""
+        self.opened.set_result(None)
+        self._wheel = Wheel(TICK_SECONDS, time.monotonic())
+        self._put_on_wheel = self._wheel.put
         self.sockets: set[Connection] = set()
         """Every open socket, signed in or not."""
         self.connections: dict[str, Connection] = {}
-        self.users: dict[str, set[Connection]] = {}
+        self.users: dict[str, tuple[Connection, ...]] = {}
         self.buckets: dict[str, set[str]] = {}
         """Bucket -> ids of the users who are connected here."""
         self.rooms: dict[str, Room] = {}
+        self.shared: dict[str, Room] = {}
+        """Those that are no user's own: few, and looked at every second."""
         self.draining = False
         self.on_user_gone: Callable[[str], None] = lambda user_id: None
         """Told a user whose last connection here has ended."""
 
     # --- sockets ---
 
+    def take_in(self, connection: Connection) -> None:
+        """A socket has opened."""
+        self.sockets.add(connection)
+        connection.on_sooner = self._put_on_wheel
+        self._wheel.put(connection)
+
     def add(self, connection: Connection) -> None:
         """A connection has signed in."""
         self.connections[connection.socket_id] = connection
-        self.users.setdefault(connection.user_id, set()).add(connection)
-        self.buckets.setdefault(keys.bucket(connection.user_id), set()).add(connection.user_id)
+        user_id = connection.user_id
+        self.users[user_id] = (*self.users.get(user_id, ()), connection)
+        self.buckets.setdefault(keys.bucket(user_id), set()).add(user_id)
         self._metrics.connections.set(len(self.connections))
 
     def remove(self, connection: Connection) -> None:
         """A socket has closed: it leaves every room, and nothing holds it any more."""
         self.sockets.discard(connection)
+        self._wheel.drop(connection)
         for room in list(connection.rooms.values()):
             room.leave(connection)
         if self.connections.pop(connection.socket_id, None) is None:
             return
-        mine = self.users[connection.user_id]
-        mine.discard(connection)
-        if not mine:
+        others = tuple(other for other in self.users[connection.user_id] if other is not connection)
+        if others:
+            self.users[connection.user_id] = others
+        else:
             del self.users[connection.user_id]
             bucket = keys.bucket(connection.user_id)
             self.buckets[bucket].discard(connection.user_id)
@@ -288,25 +375,31 @@ class Hub:
 
     def close_user(self, user_id: str, code: Close, reason: str, only: Callable[[Connection], bool]) -> None:
         """Close those of a user's connections here that ``only`` picks."""
-        for connection in list(self.users.get(user_id, ())):
+        for connection in self.users.get(user_id, ()):
             if only(connection):
                 connection.close(code, reason)
 
     async def run(self) -> None:
-        """Look four times a second at what is due: one pass over all sockets, no timer for each."""
+        """Look four times a second at those for whom something is due: no timer for each."""
         expected = time.monotonic() + TICK_SECONDS
         while True:
             await asyncio.sleep(max(0.0, expected - time.monotonic()))
             now = time.monotonic()
             self._note_lag(max(0.0, now - expected))
             expected = max(expected + TICK_SECONDS, now)
-            for connection in [c for c in self.sockets if c.due <= now]:
-                try:
-                    connection.on_due(now)
-                except Exception:
-                    # one connection's trouble is not the others'
-                    log.exception("what was due for a connection failed")
-                    connection.cut(Close.TRY_LATER, "failed")
+            for connection in self._wheel.take(now):
+                self._look_at(connection, now)
+
+    def _look_at(self, connection: Connection, now: float) -> None:
+        try:
+            if connection.due <= now:
+                connection.on_due(now)
+        except Exception:
+            # one connection's trouble is not the others'
+            log.exception("what was due for a connection failed")
+            connection.cut(Close.TRY_LATER, "failed")
+        if connection.is_open:
+            self._wheel.put(connection)
 
     def _note_lag(self, seconds: float) -> None:
         """A gauge shows the last tick alone: whoever looks every 15 s would miss most stalls."""
@@ -319,7 +412,7 @@ class Hub:
     def tell(self, user_id: str, event: Event, but: str = "") -> None:
         """Send a personal event to all of a user's connections here, except the socket ``but``."""
         frame = pack(event)
-        for connection in list(self.users.get(user_id, ())):
+        for connection in self.users.get(user_id, ()):
             if connection.socket_id != but:
                 connection.write(frame)
 
@@ -335,15 +428,39 @@ class Hub:
     def new_room(self, name: str) -> Room:
         """A room in state OPENING."""
         room = self.rooms[name] = Room(name, self._config, self._metrics)
+        if not name.startswith(PERSONAL):
+            self.shared[name] = room
         return room
+
+    def forget_room(self, room: Room) -> None:
+        """Nobody here reads it any more."""
+        self.rooms.pop(room.name, None)
+        self.shared.pop(room.name, None)
 
     def changed(self, room: Room) -> None:
         """The room's log has grown: send it at the end of this loop turn, joined with what else comes."""
-        if not self._dirty:
+        self._dirty[room] = None
+        self._plan_flush()
+
+    def say(self, room: Room, frame: bytes) -> None:
+        """Send a frame that is no part of a room's history; whoever is behind does without."""
+        room.say(frame)
+        self.changed(room)
+
+    def _plan_flush(self) -> None:
+        if self._dirty and not self._flush_planned:
+            self._flush_planned = True
             asyncio.get_running_loop().call_soon(self._flush)
-        self._dirty.add(room)
 
     def _flush(self) -> None:
-        rooms, self._dirty = self._dirty, set()
-        for room in rooms:
-            room.pump()
+        """Send for a while; what is left after it, in the next turn, and small rooms before the rest of a
+        large one."""
+        self._flush_planned = False
+        until = time.monotonic() + SLICE_SECONDS
+        for room in list(self._dirty):
+            del self._dirty[room]
+            if not room.pump(until):
+                self._dirty[room] = None
+            if time.monotonic() >= until:
+                break
+        self._plan_flush()

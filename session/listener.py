@@ -141,10 +141,11 @@ class Listener:
         elif self.bell.hears(room.channel):
             self.repair(room, "open")
         room.opened.set_result(None)
+        room.opened = self._hub.opened
 
     def _drop(self, room: Room) -> None:
         """Forget a room first, then its channel; late messages find no room."""
-        self._hub.rooms.pop(room.name, None)
+        self._hub.forget_room(room)
         rooms = self._by_channel[room.channel]
         rooms.discard(room)
         if room.repair is not None:
@@ -341,7 +342,6 @@ class Listener:
         if not connection.is_open:
             return Entered(room.log.epoch, room.log.hi, recovered=False, missed=0)
         room.leave(connection)
-        room.pump()
         head = room.log.position
         if anew:
             room.enter(connection, head.offset)
@@ -366,7 +366,6 @@ class Listener:
         if page is not None:
             at = await self._write_page(room, connection, at, page)
         while connection in room.behind and connection.is_open:
-            room.pump()
             if room.log.covers(at):
                 room.leave_behind(connection, at.offset)
                 return
@@ -379,7 +378,6 @@ class Listener:
                 return
             if isinstance(read, Lost):
                 self._metrics.resets.inc()
-                room.pump()
                 connection.send(RoomReset(room=room.name, epoch=room.log.epoch, offset=room.log.hi))
                 offset, first = room.start()
                 connection.write(first)

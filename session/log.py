@@ -5,7 +5,6 @@ Pure. The cursor moves by one, by `append`, or jumps with `reset`, of which ever
 
 from collections import deque
 from collections.abc import Mapping, Sequence
-from itertools import islice
 
 from session.recovery import Position, Verdict, is_part_of, judge
 
@@ -89,7 +88,9 @@ class Log:
             raise ValueError(f"offset {offset} has fallen out of the ring, which begins after {self.lo}")
         taken: list[bytes] = []
         size = 0
-        for frame in islice(self._frames, start, None):
+        # by index: a reader that keeps up is at the end of a long ring, and a deque is quick at both ends
+        for n in range(start, len(self._frames)):
+            frame = self._frames[n]
             if taken and size + len(frame) > max_bytes:
                 break
             taken.append(frame)

@@ -88,6 +88,9 @@ class Metrics:
             registry=r,
         )
 
-    def value(self, name: str, **labels: str) -> int:
-        """A counter or gauge as it stands, by the name that Prometheus reads; 0 where it was not used yet."""
-        return int(self.registry.get_sample_value(name, labels) or 0)
+
+def counted(counter: Counter, **labels: str) -> int:
+    """A counter as it stands, 0 where it was not used yet. Whoever asks the registry by name makes it collect
+    everything, down to a list of all open files."""
+    samples = [sample for metric in counter.collect() for sample in metric.samples]
+    return int(sum(s.value for s in samples if s.labels == labels and s.name.endswith("_total")))

@@ -43,7 +43,7 @@ class Notices:
             event_id, instance, count = text.split(" ")
             room = self._hub.rooms.get(f"event:{event_id}")
             if room is not None:
-                room.counts[instance] = room.counts_heard[instance] = int(count)
+                room.hear_count(instance, int(count))
         elif kind == b"x":
             user_id, *sockets = text.split(" ")
             gone = frozenset(sockets)

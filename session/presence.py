@@ -3,7 +3,7 @@
 import asyncio
 import time
 
-from session.hub import Hub, Room
+from session.hub import NO_COUNTS, Hub, Room
 from session.leases import Leases
 from session.protocol import RoomInfo, pack
 from session.rooms import Rooms
@@ -31,7 +31,7 @@ class Presence:
         while True:
             await asyncio.sleep(ROUND_SECONDS)
             now = time.monotonic()
-            events = [room for name, room in self._hub.rooms.items() if name.startswith(PREFIX)]
+            events = [room for name, room in self._hub.shared.items() if name.startswith(PREFIX)]
             await asyncio.gather(*(self._write(room, now) for room in events if _is_due(room, now)))
             for room in events:
                 self._tell(room, now)
@@ -39,15 +39,15 @@ class Presence:
     async def _write(self, room: Room, now: float) -> None:
         count = len(room)
         gone = self._forgotten(room, now)
-        heard, room.counts_heard = room.counts_heard, {}
+        heard, room.counts_heard = room.counts_heard, NO_COUNTS
         try:
             counts = await self._rooms.tell_count(
                 room.name.removeprefix(PREFIX), self._leases.instance, count, gone
             )
         except Unavailable:
-            room.counts_heard = heard | room.counts_heard
+            room.counts_heard = {**heard, **room.counts_heard}
             return
-        room.counts = counts | room.counts_heard
+        room.counts = {**counts, **room.counts_heard}
         room.local_count_told = count
         room.counts_at = now
 
@@ -89,7 +89,7 @@ class Presence:
                 await self._leases.renew()
             room = self._hub.rooms.get(PREFIX + event_id)
             if room is not None:
-                room.counts = counts | room.counts
+                room.counts = {**counts, **room.counts}
 
     def _tell(self, room: Room, now: float) -> None:
         total = self.total(room)
@@ -97,7 +97,8 @@ class Presence:
         # a little less than the pause: the rounds themselves are not exact
         if total != room.told_count and now - room.told_at >= pause * 0.9:
             room.told_count, room.told_at = total, now
-            room.say(pack(RoomInfo(event_id=room.name.removeprefix(PREFIX), user_count=total)))
+            info = RoomInfo(event_id=room.name.removeprefix(PREFIX), user_count=total)
+            self._hub.say(room, pack(info))
 
 
 def _is_due(room: Room, now: float) -> bool:

@@ -151,7 +151,7 @@ class Tab:
             self, auth_timeout=1e6, ping_interval=1e6, ping_timeout=1e6, max_backlog=10**9
         )
         server.tabs.add(self)
-        server.services.hub.sockets.add(self.connection)
+        server.services.hub.take_in(self.connection)
 
     # --- what a client does ---
 
