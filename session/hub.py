@@ -319,9 +319,6 @@ class Hub:
         self._metrics = metrics
         self._dirty: dict[Room, None] = {}
         self._flush_planned = False
-        self.opened: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        """Done: what all rooms have that have been opened, for a future weighs as much as a room's log."""
-        self.opened.set_result(None)
         self._wheel = Wheel(TICK_SECONDS, time.monotonic())
         self._put_on_wheel = self._wheel.put
         self.sockets: set[Connection] = set()

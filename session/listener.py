@@ -74,6 +74,9 @@ class Listener:
         self._group: asyncio.TaskGroup | None = None
         self._repairs = asyncio.Semaphore(REPAIRS_AT_ONCE)
         self._by_channel: dict[str, set[Room]] = {}
+        self._opened: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        """What all rooms have that have been opened: one of its own weighs as much as a room's log."""
+        self._opened.set_result(None)
         self.bell = Bell(store.nodes, instance, self, metrics)
         self.notices = Notices(hub)
         self.openers: dict[str, Opener] = {}
@@ -141,7 +144,7 @@ class Listener:
         elif self.bell.hears(room.channel):
             self.repair(room, "open")
         room.opened.set_result(None)
-        room.opened = self._hub.opened
+        room.opened = self._opened
 
     def _drop(self, room: Room) -> None:
         """Forget a room first, then its channel; late messages find no room."""
