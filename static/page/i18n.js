@@ -19,6 +19,7 @@ const number = new Intl.NumberFormat(language);
 const price = new Intl.NumberFormat(language, { style: 'currency', currency: 'KRW' });
 const seconds = new Intl.NumberFormat(language, { style: 'unit', unit: 'second', unitDisplay: 'long' });
 const minutes = new Intl.NumberFormat(language, { style: 'unit', unit: 'minute', unitDisplay: 'long' });
+const milliseconds = new Intl.NumberFormat(language, { style: 'unit', unit: 'millisecond', maximumFractionDigits: 0 });
 const date = new Intl.DateTimeFormat(language, { dateStyle: 'full', timeStyle: 'short' });
 const clock = new Intl.DateTimeFormat(language, { timeStyle: 'medium' });
 const time = new Intl.DateTimeFormat(language, { timeStyle: 'short' });
@@ -66,3 +67,5 @@ export const formatDate = (ms) => date.format(ms);
 export const formatClock = (ms) => clock.format(ms);
 /** @param {number} ms */
 export const formatTime = (ms) => time.format(ms);
+/** A short time. @param {number} ms */
+export const formatMs = (ms) => milliseconds.format(ms);
