@@ -71,6 +71,10 @@ def test_waiting_and_watching_are_for_everyone(visit: Visit, back_end: BackEnd, 
 
     page.get_by_role("link", name="Full House").click()
     page.get_by_role("gridcell").click()
+    expect(page.get_by_role("timer")).to_be_visible()
+    # whoever has the last seat is about to pay, and reads nothing of a house that is sold out
+    expect(page.locator(".sold-out")).not_to_be_visible()
+    back_end.call("POST", "/api/events/full/bookings", {"userId": "mina", "seats": ["A-1"]})
     expect(page.locator(".sold-out")).to_be_visible()
     assert_good(mina, "sold out")
     page.get_by_role("link", name="Keepseat").click()
@@ -159,6 +163,7 @@ def test_the_language_is_a_matter_of_choice(visit: Visit) -> None:
     mina.page.get_by_role("button", name="한국어").click()
     expect(mina.page.locator("html")).to_have_attribute("lang", "ko")
     expect(mina.page.get_by_text("지금 1명이 보고 있습니다")).to_be_visible()
+    expect(mina.page.get_by_role("banner").get_by_role("meter", name="연결 품질")).to_be_visible()
     mina.page.reload()
     expect(mina.page.get_by_role("button", name="로그아웃")).to_be_visible()
 
