@@ -40,7 +40,7 @@ export function languageSwitch() {
 }
 
 /** Words that a narrow bar has no room for; readers of the screen hear them all the same. @param {string} text */
-const label = (text) => h('span', { class: 'label' }, text);
+export const label = (text) => h('span', { class: 'label' }, text);
 
 /** The part after `#` names the page here, so the browser's own jump is not for us. @param {Event} event */
 function skipToMain(event) {

@@ -11,8 +11,14 @@ export const LANGUAGES = { en: 'English', ko: '한국어' };
 const wished = [localStorage.getItem(KEY) ?? '', ...navigator.languages.map((tag) => tag.split('-')[0])];
 export const language = /** @type {Language} */ (wished.find((name) => name in LANGUAGES) ?? 'en');
 
+/** A page without words is none: where they cannot be had it is fetched anew, a moment later. */
+const RETRY_MS = 2_000;
+
 /** Only the dictionary that is used is loaded. @type {Words} */
-const words = (await (language === 'ko' ? import('../i18n/ko.js') : import('../i18n/en.js'))).words;
+const words = await (language === 'ko' ? import('../i18n/ko.js') : import('../i18n/en.js')).then(
+  (dictionary) => dictionary.words,
+  () => new Promise(() => setTimeout(() => location.reload(), RETRY_MS)),
+);
 
 const plural = new Intl.PluralRules(language);
 const number = new Intl.NumberFormat(language);
