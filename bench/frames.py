@@ -23,9 +23,8 @@ from playwright.sync_api import CDPSession, Page, expect, sync_playwright
 from websockets.sync.client import ClientConnection, connect
 
 from bench.report import percentile
-from tests.browser.conftest import CHROMIUM
-from tests.browser.screenshots import demo, settings
 from tests.support.api import Api
+from tests.support.demo import CHROMIUM, arena_settings, demo
 from tests.support.servers import ServerProcess
 from tests.support.tokens import token
 
@@ -221,7 +220,7 @@ def main() -> int:
     args = ["--no-sandbox"] if os.geteuid() == 0 else []
     with demo() as server, sync_playwright() as playwright:
         api = Api(server)
-        api.request("PUT", f"/api/events/{EVENT}", {**settings(api), "maxSeats": 1000})
+        api.request("PUT", f"/api/events/{EVENT}", {**arena_settings(api), "maxSeats": 1000})
         chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=args)
         good = measure(chromium.new_page(viewport=VIEWPORT), server, seconds)  # type: ignore[arg-type]
         chromium.close()
