@@ -17,8 +17,8 @@ WORKERS = -n 2 --dist loadfile --no-loadscope-reorder
 test: .venv/.dev .venv/.recipes .venv/.axe debian  ## everything
 	$(PY) -m pytest $(WORKERS) $(ARGS)
 
-bench: .venv/.dev  ## what users weigh in the store; what a long line, a large house and a storm cost: bench/README.md
-	@worst=0; for name in memory queue seats storm; do $(PY) -m bench.$$name || worst=1; done; exit $$worst
+bench: .venv/.dev  ## what users weigh in the store; what a long line, a large house and a storm cost, and a browser: bench/README.md
+	@worst=0; for name in memory queue seats storm frames; do $(PY) -m bench.$$name || worst=1; done; exit $$worst
 
 bench-peers: .venv/.peers  ## beside Socket.IO, a quarter of an hour: docs/performance.md
 	mkdir -p var

@@ -9,6 +9,7 @@ import os
 import random
 import sys
 import time
+from contextlib import suppress
 
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
@@ -17,53 +18,34 @@ FINAL = {1003, 1007, 1009, 3003, 4000}  # a bug, removed, replaced: do not come 
 
 
 async def follow(url, get_token, event_id):
-    """Yield all frames, messages once each and in order; ``get_token(True)`` is to give a fresh token.
-
-    Raises ConnectionError when the server wants no return: its text is the close code and reason.
-    """
-    positions, replaces, failures, refresh = {}, None, 0, False
+    """Yield all frames, messages once each and in order; ``get_token(True)`` is to give a fresh token."""
+    positions, failures, refresh, hello = {}, 0, False, None
     while True:
-        code, reason, stable_at = 1006, "", float("inf")
-        try:
-            # the library's own pings find a dead line within 10 s
-            async with connect(url, ping_interval=5, ping_timeout=4) as socket:
-                resume = {"resume": positions, "replaces": replaces} if positions else {}
+        socket, stable_at = None, float("inf")
+        with suppress(OSError, InvalidStatus, ConnectionClosed):
+            async with connect(url, ping_interval=5, ping_timeout=4) as socket:  # finds a dead line in 10 s
+                resume = {"resume": positions, "replaces": hello["socketId"]} if hello else {}
                 await socket.send(json.dumps({"type": "auth", "token": await get_token(refresh)} | resume))
-                async for text in socket:
-                    frame = json.loads(text)
+                async for frame in (json.loads(text) async for text in socket):
                     if frame["type"] == "connected":
-                        replaces, refresh, stable_at = frame["socketId"], False, time.monotonic() + 10
-                        if frame["userRoom"]["room"] not in positions:
-                            note(frame["userRoom"], positions)
+                        hello, refresh, stable_at = frame, False, time.monotonic() + 10
+                        positions.setdefault(frame["userRoom"]["room"], frame["userRoom"])
                         if f"event:{event_id}" not in positions:
                             await socket.send(json.dumps({"type": "join-event", "eventId": event_id}))
                     elif frame["type"] == "token-expiring":
                         await socket.send(json.dumps({"type": "auth", "token": await get_token(True)}))
                     for told in frame.get("rooms", [frame]):  # session-restored tells of all rooms
-                        note(told, positions)
+                        if "epoch" in told:
+                            offset = told["offset"] - told.get("missed", 0)  # those are still to come
+                            positions[told["room"]] = {"epoch": told["epoch"], "offset": offset}
+                        elif told.get("room") in positions and "offset" in told:
+                            positions[told["room"]]["offset"] = told["offset"]
                     yield frame
-                code, reason = socket.close_code, socket.close_reason
-        except ConnectionClosed as closed:
-            code, reason = (closed.rcvd.code, closed.rcvd.reason) if closed.rcvd else (1006, "")
-        except (OSError, InvalidStatus):
-            pass  # no server there, or one that is going away
+        code, reason = (socket.close_code, socket.close_reason) if socket else (1006, "")
         if code in FINAL or (code == 3000 and (refresh or reason != "token_expired")):
             raise ConnectionError(f"{code} {reason}")
-        refresh = code == 3000
-        failures = 0 if time.monotonic() > stable_at else failures + 1
-        pause = 60 if code == 1008 else random.uniform(0, min(30, 2**failures))  # full jitter: no waves
-        await asyncio.sleep(pause)
-
-
-def note(told, positions):
-    """Remember where we are in a room, when the ``missed`` messages are still to come."""
-    room, offset = told.get("room"), told.get("offset")
-    if "epoch" in told:
-        positions[room] = {"epoch": told["epoch"], "offset": offset - told.get("missed", 0)}
-    elif "error" in told:
-        positions.pop(room, None)
-    elif offset is not None and room in positions:
-        positions[room]["offset"] = offset
+        refresh, failures = code == 3000, 0 if time.monotonic() > stable_at else failures + 1
+        await asyncio.sleep(60 if code == 1008 else random.uniform(0, min(30, 2**failures)))  # full jitter
 
 
 async def main(url, event_id):

@@ -3,9 +3,11 @@
 import { h, icon } from './dom.js';
 import { LANGUAGES, chooseLanguage, language, t } from './i18n.js';
 
+/** @typedef {{ name: string, meter: HTMLElement, onSignOut: () => void }} Account */
+
 /**
  * @param {HTMLElement} place
- * @param {{ name: string, onSignOut: () => void } | null} user
+ * @param {Account | null} user
  */
 export function showHeader(place, user) {
   const skip = h('a', { class: 'skip', href: '#main', click: skipToMain }, t('skip'));
@@ -13,15 +15,16 @@ export function showHeader(place, user) {
   place.replaceChildren(skip, brand, ...(user ? account(user) : []), languageSwitch());
 }
 
-/** @param {{ name: string, onSignOut: () => void }} user */
-function account({ name, onSignOut }) {
+/** @param {Account} user */
+function account({ name, meter, onSignOut }) {
   const spoken = h('span', { class: 'visually-hidden' }, t('signedInAs', { name }));
   const seen = h('span', { 'aria-hidden': 'true' }, name);
   const tickets = h('a', { class: 'quiet', href: '#/tickets' }, icon('ticket'), label(t('myTickets')));
   return [
+    meter,
     tickets,
     h('span', { class: 'user' }, spoken, seen),
-    h('button', { type: 'button', class: 'quiet', click: onSignOut }, t('signOut')),
+    h('button', { type: 'button', class: 'quiet', click: onSignOut }, icon('leave'), label(t('signOut'))),
   ];
 }
 
@@ -37,7 +40,7 @@ export function languageSwitch() {
 }
 
 /** Words that a narrow bar has no room for; readers of the screen hear them all the same. @param {string} text */
-const label = (text) => h('span', { class: 'label' }, text);
+export const label = (text) => h('span', { class: 'label' }, text);
 
 /** The part after `#` names the page here, so the browser's own jump is not for us. @param {Event} event */
 function skipToMain(event) {

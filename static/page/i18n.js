@@ -11,14 +11,21 @@ export const LANGUAGES = { en: 'English', ko: '한국어' };
 const wished = [localStorage.getItem(KEY) ?? '', ...navigator.languages.map((tag) => tag.split('-')[0])];
 export const language = /** @type {Language} */ (wished.find((name) => name in LANGUAGES) ?? 'en');
 
+/** A page without words is none: where they cannot be had it is fetched anew, a moment later. */
+const RETRY_MS = 2_000;
+
 /** Only the dictionary that is used is loaded. @type {Words} */
-const words = (await (language === 'ko' ? import('../i18n/ko.js') : import('../i18n/en.js'))).words;
+const words = await (language === 'ko' ? import('../i18n/ko.js') : import('../i18n/en.js')).then(
+  (dictionary) => dictionary.words,
+  () => new Promise(() => setTimeout(() => location.reload(), RETRY_MS)),
+);
 
 const plural = new Intl.PluralRules(language);
 const number = new Intl.NumberFormat(language);
 const price = new Intl.NumberFormat(language, { style: 'currency', currency: 'KRW' });
 const seconds = new Intl.NumberFormat(language, { style: 'unit', unit: 'second', unitDisplay: 'long' });
 const minutes = new Intl.NumberFormat(language, { style: 'unit', unit: 'minute', unitDisplay: 'long' });
+const milliseconds = new Intl.NumberFormat(language, { style: 'unit', unit: 'millisecond', maximumFractionDigits: 0 });
 const date = new Intl.DateTimeFormat(language, { dateStyle: 'full', timeStyle: 'short' });
 const clock = new Intl.DateTimeFormat(language, { timeStyle: 'medium' });
 const time = new Intl.DateTimeFormat(language, { timeStyle: 'short' });
@@ -66,3 +73,5 @@ export const formatDate = (ms) => date.format(ms);
 export const formatClock = (ms) => clock.format(ms);
 /** @param {number} ms */
 export const formatTime = (ms) => time.format(ms);
+/** A short time. @param {number} ms */
+export const formatMs = (ms) => milliseconds.format(ms);

@@ -9,6 +9,7 @@ import { showHeader } from './header.js';
 import { History } from './history.js';
 import { language, t } from './i18n.js';
 import { clear, notify } from './notices.js';
+import { qualityMeter } from './quality-meter.js';
 import { signInView } from './sign-in.js';
 import { loading, placeholder } from './states.js';
 import { startTools } from './tools/start.js';
@@ -69,7 +70,7 @@ function startSession() {
     },
   };
   status.setAttribute('state', client.state);
-  showHeader(header, { name: session.name, onSignOut: leave });
+  showHeader(header, { name: session.name, meter: qualityMeter(client, life.signal), onSignOut: leave });
   life.signal.addEventListener('abort', () => wire.remove());
   startTools(wire, client, life.signal);
   route();

@@ -45,7 +45,7 @@ export function seatActions({ event, seats, plan, words, isOpen }) {
     const before = new Set(seats.held);
     await seats.holdBest(count, section);
     const fresh = seats.held.filter((id) => !before.has(id));
-    words.say(t('picked', { count: fresh.length }));
+    words.whisper(t('picked', { count: fresh.length }));
     return fresh;
   }
 

@@ -85,7 +85,10 @@ export function seatPanel(event, { client, name }, signal) {
   function showKnown() {
     loading.hidden = seats.isKnown;
     body.hidden = !seats.isKnown;
-    soldOut.hidden = !seats.isKnown || seats.available > 0 || seats.total === 0;
+    const hasGone = seats.isKnown && seats.available === 0 && seats.total > 0;
+    picker.hidden = hasGone;
+    // whoever has the last ones wants to pay, not to be told that there are none
+    soldOut.hidden = !hasGone || seats.held.length > 0;
   }
 
   /** @param {boolean} isLive */

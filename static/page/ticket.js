@@ -28,7 +28,7 @@ export function ticket(event, { bookingId, seats }, name, heading) {
       h(
         'dl',
         {},
-        fact('chooseSeats', placesOf(plan, seats)),
+        fact('chooseSeats', ...seats.map((id) => placesOf(plan, [id]))),
         fact('guest', name),
         price && fact('paidSum', price),
       ),
@@ -39,9 +39,11 @@ export function ticket(event, { bookingId, seats }, name, heading) {
 
 /**
  * @param {import('./i18n.js').Key} key
- * @param {string} text
+ * @param {string[]} lines
  */
-const fact = (key, text) => h('div', {}, h('dt', {}, t(key)), h('dd', {}, text));
+function fact(key, ...lines) {
+  return h('div', {}, h('dt', {}, t(key)), h('dd', {}, ...lines.map((line) => h('span', {}, line))));
+}
 
 /**
  * Show a ticket over the page; it goes when it is closed.

@@ -16,6 +16,11 @@ export function wordsPlace() {
       clear();
       good.append(h('p', { class: 'success' }, icon('check'), text));
     },
+    /** What is to be seen already, for who cannot see it. @param {string} text */
+    whisper(text) {
+      clear();
+      good.append(h('span', { class: 'visually-hidden' }, text));
+    },
     /** @param {string} text */
     complain(text) {
       clear();

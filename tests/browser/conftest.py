@@ -12,9 +12,9 @@ from playwright.sync_api import Browser, BrowserContext, Locator, Page, expect, 
 
 from tests.conftest import Servers
 from tests.support.api import Api
+from tests.support.demo import CHROMIUM
 from tests.support.servers import ServerProcess
 
-CHROMIUM = "/usr/bin/chromium"
 EVENT = {
     "title": "Paper Boats",
     "venue": "Harbour Hall",

@@ -4,21 +4,16 @@ import base64
 import json
 import os
 import struct
-import tempfile
 import zlib
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 from websockets.sync.client import connect
 
-from tests.browser.conftest import CHROMIUM
 from tests.support.api import Api
+from tests.support.demo import CHROMIUM, arena_settings, demo
 from tests.support.servers import ServerProcess
-from tests.support.stores import StoreProcess, valkey_binary
 from tests.support.tokens import API_KEY, token
-from tests.support.waiting import wait_until
 
 IMAGES = Path(__file__).parents[2] / "docs" / "images"
 LARGE = {"width": 1120, "height": 700}
@@ -39,38 +34,15 @@ def main() -> None:
         chromium.close()
 
 
-@contextmanager
-def demo() -> Iterator[ServerProcess]:
-    """A demo server on a store of its own, with its three events."""
-    with tempfile.TemporaryDirectory() as folder:
-        store = StoreProcess(valkey_binary(), Path(folder) / "store")
-        server = ServerProcess(Path(folder) / "server.log", demo="true", redis_url=store.url)
-        server.start()
-        try:
-            server.wait_ready()
-            wait_until(
-                lambda: Api(server).request("GET", "/api/events/demo-arena").status == 200, "the demo", 30
-            )
-            yield server
-        finally:
-            server.kill()
-            store.stop()
-
-
 def fill_house(server: ServerProcess) -> None:
     """Let the arena look like a sale: many seats have gone."""
     api = Api(server)
-    api.request("PUT", "/api/events/demo-arena", {**settings(api), "maxSeats": 1000})
+    api.request("PUT", "/api/events/demo-arena", {**arena_settings(api), "maxSeats": 1000})
     for section, rows in (("FLOOR", 7), ("EAST", 9), ("WEST", 5)):
         hold_and_buy(
             server, [f"{section}-{r}-{s}" for r in range(1, rows) for s in range(8, 44) if (r * s) % 7]
         )
-    api.request("PUT", "/api/events/demo-arena", settings(api))
-
-
-def settings(api: Api) -> dict[str, object]:
-    event = api.request("GET", "/api/events/demo-arena").json
-    return {"title": event["title"], "venue": event["venue"]}
+    api.request("PUT", "/api/events/demo-arena", arena_settings(api))
 
 
 def hold_and_buy(server: ServerProcess, seats: list[str]) -> None:
@@ -106,7 +78,7 @@ def walk(page: Page) -> None:
     page.get_by_role("textbox", name="Message").fill("Two in row 7!")
     page.get_by_role("button", name="Send").click()
     expect(page.get_by_role("log", name="Chat")).to_contain_text("Two in row 7!")
-    page.evaluate("scrollTo(0, 190)")
+    page.evaluate("scrollTo(0, 330)")
     take(page, "event-page")
     page.get_by_role("button", name="Pay").click()
     expect(page.get_by_role("dialog", name="Your ticket")).to_be_visible()

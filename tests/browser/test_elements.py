@@ -142,6 +142,75 @@ def zoom_until_pressed(page: Page) -> None:
     raise AssertionError("no seat was met: " + json.dumps(box))
 
 
+def test_a_rush_of_changes_costs_a_drawing_a_frame(browser: Browser, server: ServerProcess) -> None:
+    """However many seats change within a frame, the house is drawn once, and the document does not grow."""
+    page = bare(browser, server, "<seat-map></seat-map>")
+    page.evaluate(COUNT_DRAWINGS)
+    page.evaluate(SHOW_ARENA)
+    nodes = "document.querySelector('seat-map').shadowRoot.querySelectorAll('*').length"
+    before = page.evaluate(nodes)
+
+    assert 1 == page.evaluate("rush(1, 500)")
+    assert 30 == page.evaluate("rush(30, 40)")
+
+    assert before == page.evaluate(nodes)
+    taken = page.evaluate("states.size")
+    free = 5000 - taken
+    expect(page.get_by_role("group", name="Sections").locator("small")).to_have_count(2)
+    shown = page.get_by_role("group", name="Sections").locator("small").all_inner_texts()
+    assert free == sum(int(text.split()[0].replace(",", "")) for text in shown)
+    assert page.get_by_role("gridcell", name="sold").count() == page.evaluate(
+        "[...states.keys()].filter((id) => id.startsWith('N-')).length"
+    )
+    page.context.close()
+
+
+COUNT_DRAWINGS = """() => {
+    const clear = CanvasRenderingContext2D.prototype.clearRect;
+    globalThis.drawings = 0;
+    CanvasRenderingContext2D.prototype.clearRect = function (...box) {
+        drawings += 1;
+        clear.apply(this, box);
+    };
+}"""
+"""Each drawing of the house begins with a clean sheet."""
+
+SHOW_ARENA = """async () => {
+    const map = document.querySelector('seat-map');
+    const states = globalThis.states = new Map();
+    const seats = new (class extends EventTarget {
+        stateOf(id) { return states.get(id) ?? 'available'; }
+        get taken() { return states.keys(); }
+    })();
+    map.seating = { sections: ['N', 'S'].map((name) => ({ name, rows: 50, seatsPerRow: 50 })) };
+    map.seats = seats;
+    const frame = () => new Promise((resolve) => requestAnimationFrame(resolve));
+    let next = 0;
+    const change = () => {
+        // all over the house, by a stride that has no factor in common with its size
+        const at = (next++ * 1009) % 5000;
+        const id = `${at < 2500 ? 'N' : 'S'}-${(Math.floor(at / 50) % 50) + 1}-${(at % 50) + 1}`;
+        states.set(id, 'sold');
+        seats.dispatchEvent(new CustomEvent('change', { detail: { seats: [id] } }));
+    };
+    /** So many changes in each of so many frames; how often the house was drawn. */
+    globalThis.rush = async (frames, changes) => {
+        const before = drawings;
+        for (let i = 0; i < frames; i++) {
+            for (let j = 0; j < changes; j++) change();
+            await frame();
+        }
+        await frame();
+        return drawings - before;
+    };
+    // laid out, and drawn for the first time
+    while (!drawings) await frame();
+    await frame();
+    await frame();
+}"""
+"""An arena whose seats are sold as fast as is asked for."""
+
+
 def test_five_thousand_seats_follow_every_change(visit: Visit, back_end: BackEnd) -> None:
     """An arena: what others take in sections that are not open is counted, and drawn in the whole house."""
     sections = [{"name": name, "rows": 40, "seatsPerRow": 50} for name in ("EAST", "WEST")]

@@ -9,6 +9,7 @@ from playwright.sync_api import Browser, expect
 from tests.browser.axe import violations
 from tests.browser.conftest import EVENT, BackEnd, Visit, Visitor
 from tests.browser.seating import basket
+from tests.support.proxy import Proxy
 from tests.support.servers import ServerProcess
 from tests.support.tokens import API_KEY
 
@@ -18,8 +19,11 @@ PHONE = {"width": 360, "height": 740}
 DESKTOP = {"width": 1280, "height": 800}
 LOOKS = [
     pytest.param({"locale": "en-GB", "viewport": DESKTOP, "color_scheme": "light"}, id="english-large-light"),
-    pytest.param({"locale": "ko-KR", "viewport": PHONE, "color_scheme": "dark"}, id="korean-small-dark"),
+    pytest.param({"locale": "en-GB", "viewport": PHONE, "color_scheme": "dark"}, id="english-small-dark"),
+    pytest.param({"locale": "ko-KR", "viewport": DESKTOP, "color_scheme": "dark"}, id="korean-large-dark"),
+    pytest.param({"locale": "ko-KR", "viewport": PHONE, "color_scheme": "light"}, id="korean-small-light"),
 ]
+"""Each language, size and scheme meets each of the others once."""
 FIRST_PAINT_BYTES = 200_000
 FIRST_PAINT_REQUESTS = 60
 MAX_SHIFT = 0.1
@@ -71,6 +75,10 @@ def test_waiting_and_watching_are_for_everyone(visit: Visit, back_end: BackEnd, 
 
     page.get_by_role("link", name="Full House").click()
     page.get_by_role("gridcell").click()
+    expect(page.get_by_role("timer")).to_be_visible()
+    # whoever has the last seat is about to pay, and reads nothing of a house that is sold out
+    expect(page.locator(".sold-out")).not_to_be_visible()
+    back_end.call("POST", "/api/events/full/bookings", {"userId": "mina", "seats": ["A-1"]})
     expect(page.locator(".sold-out")).to_be_visible()
     assert_good(mina, "sold out")
     page.get_by_role("link", name="Keepseat").click()
@@ -91,6 +99,51 @@ def test_waiting_and_watching_are_for_everyone(visit: Visit, back_end: BackEnd, 
     page.keyboard.press("Enter")
     expect(page.get_by_role("rowheader", name="Paper Boats")).to_be_visible()
     assert_good(mina, "the figures")
+
+
+@pytest.mark.parametrize("look", LOOKS[1:3])
+def test_where_there_is_nothing_to_show_is_for_everyone(
+    visit: Visit, server: ServerProcess, look: dict[str, Any]
+) -> None:
+    """No ticket, no such event, no event at all, no answer; and a line that is broken."""
+    with Proxy(server.port) as proxy:
+        mina = visit(url=f"http://127.0.0.1:{proxy.port}", reduced_motion="reduce", **look)
+        page = mina.page
+        page.get_by_role("textbox").fill("mina")
+        page.keyboard.press("Enter")
+        expect(page.get_by_role("link", name="Paper Boats")).to_be_visible()
+        nothing = page.locator(".placeholder")
+
+        for path in ("#/tickets", "#/events/nothing"):
+            page.goto(f"{mina.url}/{path}")
+            expect(nothing).to_be_visible()
+            assert_good(mina, path)
+        page.route("**/events", lambda route: route.fulfill(json={"events": []}), times=1)
+        page.goto(f"{mina.url}/#/")
+        expect(nothing).to_be_visible()
+        expect(nothing.get_by_role("button")).to_have_count(0)
+        assert_good(mina, "no events")
+
+        proxy.cut()
+        expect(mina.banner.locator(".spinner, .mark")).to_be_visible()
+        assert_good(mina, "away")
+        page.goto(f"{mina.url}/#/events/boats")
+        expect(nothing.get_by_role("button")).to_be_visible()
+        assert_good(mina, "no answer")
+        proxy.mend()
+        nothing.get_by_role("button").click()
+        expect(page.get_by_role("heading", name="Paper Boats", level=1)).to_be_visible()
+
+
+def test_a_page_without_words_comes_again(visit: Visit) -> None:
+    """A dictionary that cannot be had is no blank page: it is asked for again, by itself."""
+    mina = visit(path="/static/favicon.svg")
+    mina.page.route("**/i18n/en.js", lambda route: route.abort(), times=1)
+
+    mina.page.goto(mina.url)
+
+    expect(mina.name_field).to_be_visible()
+    assert mina.paths.count("/static/i18n/en.js") == 2
 
 
 def assert_good(visitor: Visitor, state: str) -> None:
@@ -159,6 +212,7 @@ def test_the_language_is_a_matter_of_choice(visit: Visit) -> None:
     mina.page.get_by_role("button", name="한국어").click()
     expect(mina.page.locator("html")).to_have_attribute("lang", "ko")
     expect(mina.page.get_by_text("지금 1명이 보고 있습니다")).to_be_visible()
+    expect(mina.page.get_by_role("banner").get_by_role("meter", name="연결 품질")).to_be_visible()
     mina.page.reload()
     expect(mina.page.get_by_role("button", name="로그아웃")).to_be_visible()
 

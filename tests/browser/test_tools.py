@@ -1,5 +1,7 @@
 """The developers' drawer and the operators' page: promises that can be seen being kept."""
 
+import re
+
 import pytest
 from playwright.sync_api import Locator, expect
 
@@ -35,6 +37,8 @@ def test_a_line_that_was_cut_costs_nothing(visit: Visit, back_end: BackEnd) -> N
     press(mina, "Cut the line")
     expect(mina.banner).to_have_attribute("state", "reconnecting")
     expect(drawer.get_by_role("status")).to_contain_text("The line is cut")
+    meter = mina.page.get_by_role("banner").get_by_role("meter", name="Connection quality")
+    expect(meter).to_have_attribute("aria-valuetext", re.compile("^Poor"))
     back_end.announce("meanwhile")
 
     expect(drawer.get_by_role("status")).to_contain_text("whole again")
@@ -42,6 +46,7 @@ def test_a_line_that_was_cut_costs_nothing(visit: Visit, back_end: BackEnd) -> N
     expect(mina.announcement("meanwhile")).to_have_count(1)
     expect(seat(mina, "A", 1, 1, "yours")).to_be_visible()
     expect(drawer).to_contain_text("session-restored")
+    expect(drawer).to_contain_text("Broken in the last hour1")
     assert token not in drawer.inner_text()
     assert "eyJ" not in drawer.inner_text()
     (lost, lost_at), (back, back_at) = mina.page.evaluate("states")

@@ -11,6 +11,8 @@
 /** @typedef {{ spots: Spot[], boxes: Map<Block, Box>, house: Box }} Layout */
 
 const WIDEST_BAND = 120;
+/** A few seats stand before a stage, too. */
+const NARROWEST = 10;
 const AISLE = 3;
 const STAGE_DEPTH = 7;
 /** How far the ends of the widest row are bent towards the stage, as a part of its half width. */
@@ -20,7 +22,7 @@ const DEEPEST_BEND = 9;
 /** @param {Block[]} blocks @returns {Layout} */
 export function layOut(blocks) {
   const bands = bandsOf(blocks);
-  const half = Math.max(...bands.map(widthOf)) / 2;
+  const half = Math.max(NARROWEST, ...bands.map(widthOf)) / 2;
   const depth = Math.min(half * BEND, DEEPEST_BEND);
   const bend = (/** @type {number} */ x) => depth - depth * (x / half) ** 2;
   /** @type {Spot[]} */

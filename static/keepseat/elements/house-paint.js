@@ -55,7 +55,7 @@ export function paintHouse(canvas, inks, picture) {
  */
 function paintStage(brush, inks, { layout, view, stage }) {
   const half = Math.min(layout.house.width * 0.3, 24) * view.scale;
-  const [x, y, depth] = [view.x, view.y + view.scale, 3.6 * view.scale];
+  const [x, y, depth] = [view.x, view.y + 0.5 * view.scale, Math.min(5 * view.scale, half * 0.6)];
   brush.beginPath();
   brush.moveTo(x - half, y);
   brush.lineTo(x + half, y);
@@ -63,7 +63,7 @@ function paintStage(brush, inks, { layout, view, stage }) {
   brush.fillStyle = inks.ink;
   brush.fill();
   brush.fillStyle = inks.ground;
-  brush.font = `700 ${Math.max(9, Math.min(13, depth * 0.55))}px ${inks.font}`;
+  brush.font = `700 ${Math.max(9, Math.min(14, depth * 0.55))}px ${inks.font}`;
   brush.textAlign = 'center';
   brush.textBaseline = 'middle';
   brush.fillText(stage, x, y + depth * 0.42);

@@ -108,14 +108,15 @@ export function seatGrid({ block, labels, stateOf, onPress, onFocus }) {
   /** @param {string} id */
   function moveTo(id) {
     places.get(id)?.cell.focus({ preventScroll: true });
-    reveal(id);
-  }
-
-  /** Bring a seat into sight, and to where the arrow keys begin. @param {string} id */
-  function reveal(id) {
     mark(id);
     // unlike the focus this heeds what lies over the page's foot
     places.get(id)?.cell.scrollIntoView({ block: 'nearest', inline: 'nearest' });
+  }
+
+  /** Bring a seat into sight, with those beside it, and to where the arrow keys begin. @param {string} id */
+  function reveal(id) {
+    mark(id);
+    places.get(id)?.cell.scrollIntoView({ block: 'nearest', inline: 'center' });
   }
 
   /** The one stop for the tab key. @param {string} id */

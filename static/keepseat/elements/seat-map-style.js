@@ -14,7 +14,10 @@ export const STYLE = sheet(`
   button { font: inherit; color: inherit; cursor: pointer; }
   button:focus-visible { outline: 3px solid var(--_accent); outline-offset: 2px; }
 
-  .house { position: relative; height: clamp(12rem, 34vw, 19rem); border-radius: var(--_radius); background: var(--sunken, #eeeae1); overflow: hidden; }
+  .house {
+    position: relative; container-type: inline-size; height: clamp(15rem, 34vw, 22rem); overflow: hidden;
+    border-radius: var(--_radius); background: var(--sunken, #eeeae1);
+  }
   canvas { display: block; width: 100%; height: 100%; cursor: grab; }
   canvas:active { cursor: grabbing; }
   .zoom { position: absolute; top: .5rem; right: .5rem; display: grid; gap: .25rem; }
@@ -23,6 +26,12 @@ export const STYLE = sheet(`
     border: 1px solid var(--_line); border-radius: .5rem; background: var(--_surface); font-size: 1.125rem; line-height: 1;
   }
   .zoom button:hover { border-color: currentcolor; }
+  /* where there is no room beside the house, the buttons stand below it */
+  @container (width < 36rem) {
+    canvas { height: calc(100% - 3rem); }
+    .zoom { inset: auto .5rem .5rem; grid-auto-flow: column; justify-content: center; }
+    .zoom button { width: 2.75rem; }
+  }
 
   .sections { display: flex; flex-wrap: wrap; gap: .5rem; max-height: 14rem; overflow-y: auto; padding: 2px; }
   .section {
@@ -35,7 +44,8 @@ export const STYLE = sheet(`
 
   .legend { display: flex; flex-wrap: wrap; gap: .375rem 1.25rem; color: var(--_soft); font-size: .875rem; }
   .legend span { display: inline-flex; gap: .5rem; align-items: center; }
-  .legend span::first-letter { text-transform: uppercase; }
+  .legend b { display: inline-block; font-weight: 400; }
+  .legend b::first-letter { text-transform: uppercase; }
 
   .seat-scroll {
     max-height: min(32rem, 66dvh); overflow: auto; overscroll-behavior: contain;

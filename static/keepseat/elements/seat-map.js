@@ -209,7 +209,7 @@ function sectionButton({ name, price }, labels, click) {
 function legend(labels) {
   const kinds = /** @type {const} */ (['available', 'own', 'held', 'sold']);
   const lines = kinds.map((state) =>
-    h('span', {}, h('i', { class: 'seat', 'data-state': state }), labels[state]),
+    h('span', {}, h('i', { class: 'seat', 'data-state': state }), h('b', {}, labels[state])),
   );
   return h('div', { class: 'legend', 'aria-hidden': 'true' }, ...lines);
 }

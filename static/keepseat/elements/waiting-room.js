@@ -55,6 +55,10 @@ const STYLE = sheet(`
   }
   button:first-child { color: var(--trouble, #a6102a); }
   button:hover { background: var(--sunken, #eee); }
+  /* what most people want stands out; what cannot be undone does not */
+  button:last-child { border-color: transparent; background: var(--accent, #5130d4); color: var(--on-accent, #fff); }
+  button:last-child:hover { background: var(--accent-hover, #3f22b4); }
+  @media (width < 32rem) { button { flex: 1 1 auto; padding-inline: .75rem; } }
   button:focus-visible { outline: 3px solid var(--accent, #5130d4); outline-offset: 2px; }
   @media (prefers-reduced-motion: reduce) { .way i { transition: none; } }
 `);

@@ -2,7 +2,7 @@
 
 import { h, icon } from '../dom.js';
 import { language, t } from '../i18n.js';
-import { languageSwitch } from '../header.js';
+import { label, languageSwitch } from '../header.js';
 import { board } from './board.js';
 import { forgetKey, keptKey } from './key.js';
 import { keyForm } from './key-form.js';
@@ -47,9 +47,14 @@ function watch(key) {
 function showHeader(onLeave) {
   header.replaceChildren(
     h('a', { class: 'brand', href: '/' }, icon('gauge'), t('ops')),
-    ...(onLeave ? [h('button', { type: 'button', class: 'quiet', click: onLeave }, t('forgetKey'))] : []),
+    ...(onLeave ? [forgetButton(onLeave)] : []),
     languageSwitch(),
   );
+}
+
+/** @param {() => void} click */
+function forgetButton(click) {
+  return h('button', { type: 'button', class: 'quiet', click }, icon('leave'), label(t('forgetKey')));
 }
 
 document.documentElement.lang = language;

@@ -1,7 +1,8 @@
 /** "What just happened": for developers who want to see a promise kept. Frames, rooms, and three ways to break things. */
 
 import { h, icon } from '../dom.js';
-import { formatClock, t } from '../i18n.js';
+import { formatClock, formatMs, formatNumber, t } from '../i18n.js';
+import { levelText } from '../quality-meter.js';
 import { breakers } from './breakers.js';
 
 /** @typedef {import('./wire.js').Wire} Wire */
@@ -18,8 +19,7 @@ const SHOWN = 60;
  * @param {AbortSignal} options.signal
  */
 export function drawer({ wire, positions, client, mayKill, signal }) {
-  const server = h('dd');
-  const state = h('dd');
+  const told = facts(['server', 'connection', 'quality', 'roundTrip', 'jitter', 'brokenLines']);
   const rooms = h('tbody');
   const frames = h('ol', { class: 'frames' });
   const panel = h(
@@ -31,14 +31,9 @@ export function drawer({ wire, positions, client, mayKill, signal }) {
       h('h2', { id: 'drawer-title', tabindex: '-1' }, t('tools')),
       h('button', { type: 'button', 'aria-label': t('close'), click: toggle }, icon('close')),
     ),
-    h('p', {}, t('toolsLead')),
+    h('p', {}, t('toolsLead'), ' ', h('a', { href: '/ops' }, t('opsLink'))),
     breakers({ wire, client, mayKill, signal }),
-    h(
-      'dl',
-      {},
-      h('div', {}, h('dt', {}, t('server')), server),
-      h('div', {}, h('dt', {}, t('connection')), state),
-    ),
+    told.element,
     h('h3', { id: 'rooms-title' }, t('roomOffsets')),
     h(
       'table',
@@ -77,16 +72,32 @@ export function drawer({ wire, positions, client, mayKill, signal }) {
 
   function show() {
     if (panel.hidden) return;
-    server.textContent = client.connected?.instance ?? '–';
-    state.textContent = client.state;
+    told.show([client.connected?.instance ?? '–', client.state, ...qualityFigures(client.quality)]);
     rooms.replaceChildren(...positions.all().map(roomLine));
     frames.replaceChildren(...wire.frames.slice(-SHOWN).reverse().map(frameLine));
   }
 
   wire.addEventListener('frame', showSoon, { signal });
   client.on('state', showSoon, { signal });
+  client.on('quality', showSoon, { signal });
   panel.addEventListener('keydown', ({ key }) => key === 'Escape' && toggle());
   return h('aside', { class: 'tools', 'aria-label': t('tools') }, panel, opener);
+}
+
+/** Names with their values, which come again and again. @param {import('../i18n.js').Key[]} keys */
+function facts(keys) {
+  const values = keys.map(() => h('dd'));
+  const element = h('dl', {}, ...keys.map((key, i) => h('div', {}, h('dt', {}, t(key)), values[i])));
+  return {
+    element,
+    show: (/** @type {string[]} */ texts) => texts.forEach((text, i) => (values[i].textContent = text)),
+  };
+}
+
+/** @param {import('../../keepseat/types.js').QualityFigures} figures */
+function qualityFigures({ level, p50Ms, p95Ms, jitterMs, reconnects }) {
+  const [p50, p95, jitter] = [p50Ms, p95Ms, jitterMs].map((ms) => (ms === null ? '–' : formatMs(ms)));
+  return [levelText(level), `${p50} · ${p95}`, jitter, formatNumber(reconnects)];
 }
 
 /** @param {string} text */
