@@ -45,7 +45,7 @@ def test_rounds_are_merged_before_percentiles_are_taken() -> None:
 
 def test_a_system_that_replays_nothing_has_no_replay_time() -> None:
     """Zero milliseconds would read as the best of all."""
-    assert row(KEEPSEAT, together([jitter(replays=[], delivered=8)]))[-1] == "never"
+    assert row(KEEPSEAT.name, together([jitter(replays=[], delivered=8)]))[-1] == "never"
 
 
 def test_a_ratio_is_that_of_each_round() -> None:
