@@ -26,7 +26,7 @@ bench-peers: .venv/.peers  ## beside Socket.IO and others, twelve minutes: docs/
 	mkdir -p var
 	@worst=0; for name in $(PEER_BENCHES); do $(PY) -m bench.$$name --json var/$$name.json || worst=1; done; exit $$worst
 
-bench-docs: .venv/.peers  ## the figures of var/*.json into docs/performance.md, and its plots
+bench-docs: .venv/.peers  ## tables and plots of docs/performance.md, from var/*.json
 	$(PY) -m bench.document
 
 # what is compared with, and what draws; our own server needs none of it

@@ -16,7 +16,18 @@ from typing import Any
 
 from bench import report
 from bench.rounds import interleaved, options
-from bench.systems import HERE, INSTALLED, KEEPSEAT, NODE, RECOVERY, SOCKETIO, SYSTEMS, System, running
+from bench.systems import (
+    HERE,
+    INSTALLED,
+    KEEPSEAT,
+    NODE,
+    RECOVERY,
+    SOCKETIO,
+    SYSTEMS,
+    System,
+    raise_file_limit,
+    running,
+)
 from tests.support.tokens import API_KEY, SECRET
 
 PEERS = (KEEPSEAT, SOCKETIO, RECOVERY)
@@ -104,6 +115,7 @@ def tables(result: Mapping[str, Any]) -> str:
 def main() -> int:
     """Run all systems; returns 1 where we did not keep our promise."""
     given = options(__doc__, PEERS, clients=1000, seconds=60.0, rounds=1, seed=1)
+    raise_file_limit()
     results = interleaved(given.systems, given.rounds, lambda system: one(system, given))
     figures = {name: together(of_rounds) for name, of_rounds in results.items()}
     result = {

@@ -34,7 +34,6 @@ def options(
 
 def interleaved(systems: Sequence[System], rounds: int, one: Callable[[System], T]) -> dict[str, list[T]]:
     """Run each system once a round; name -> what came of each round."""
-    raise_file_limit()
     results: dict[str, list[T]] = {system.name: [] for system in systems}
     for number in range(1, rounds + 1):
         for system in systems:
@@ -61,6 +60,7 @@ def scenario(
 
     ``one`` is a round of a system; its figure ``wrong`` is how much of it was.
     """
+    raise_file_limit()
     figures = by_name(interleaved(given.systems, given.rounds, lambda system: one(system, given)))
     numbers: dict[str, Any] = {name: n for name, n in vars(given).items() if isinstance(n, int | float)}
     result: Result = {"given": numbers, "systems": figures}
