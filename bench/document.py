@@ -81,11 +81,11 @@ def filled(page: str, blocks: Mapping[str, str]) -> str:
 
 
 def bars(result: Result, name: str, systems: Sequence[str]) -> list[list[Any]]:
-    """A bar a system: title, median, least and most."""
+    """A bar a system: title, median, least and most; zeros where it was not measured."""
     return [
         [SYSTEMS[system].title.replace("`", ""), median(values), min(values), max(values)]
         for system in systems
-        for values in [result["systems"][system][name]]
+        for values in [result["systems"][system].get(name, [0.0])]
     ]
 
 

@@ -35,23 +35,27 @@ DELIVERIES_PER_SECOND = 10_000
 """At which latencies are measured: what most of the systems sustain."""
 
 
-def measure(load: Load, pid: int, readers: int, seconds: float) -> dict[str, float]:
+def measure(system: System, load: Load, pid: int, readers: int, seconds: float) -> dict[str, float]:
     """All figures of one system with so many readers."""
     load.ask("fan", 1, WARM_SECONDS)
     cpu = cpu_seconds(pid)
     alone = load.ask("fan", 1, seconds)
     cpu = cpu_seconds(pid) - cpu
-    burst = load.ask("fan", BURST, seconds)
     steady = load.ask("rate", DELIVERIES_PER_SECOND / readers, 2 * seconds)
-    return {
+    figures = {
         f"one {readers}": alone.came / alone.seconds,
         f"cpu {readers}": cpu / alone.came * 1e6,
-        f"burst {readers}": burst.came / burst.seconds,
         f"p50 {readers}": steady.p50,
         f"p99 {readers}": steady.p99,
-        f"busy {readers}": max(alone.busy, burst.busy),
-        f"wrong {readers}": alone.wrong + burst.wrong + steady.wrong,
+        f"busy {readers}": alone.busy,
+        f"wrong {readers}": alone.wrong + steady.wrong,
     }
+    if system.bursts:
+        burst = load.ask("fan", BURST, seconds)
+        figures[f"burst {readers}"] = burst.came / burst.seconds
+        figures[f"busy {readers}"] = max(alone.busy, burst.busy)
+        figures[f"wrong {readers}"] += burst.wrong
+    return figures
 
 
 def one(system: System, given: argparse.Namespace) -> dict[str, float]:
@@ -60,10 +64,10 @@ def one(system: System, given: argparse.Namespace) -> dict[str, float]:
         load, pid = setup.load, setup.server.pid
         load.open(IN_FLIGHT)
         load.open_publishers()
-        many = measure(load, pid, given.readers, given.seconds)
+        many = measure(system, load, pid, given.readers, given.seconds)
         load.ask("shrink", given.few)
         load.ask("idle", SETTLE_SECONDS)  # until the server has noticed
-        few = measure(load, pid, given.few, given.seconds)
+        few = measure(system, load, pid, given.few, given.seconds)
     return {**many, **few, "wrong": many[f"wrong {given.readers}"] + few[f"wrong {given.few}"]}
 
 
@@ -73,6 +77,8 @@ def row(result: Result, system: str, readers: int) -> list[str]:
 
     def told(name: str) -> list[str]:
         named = f"{name} {readers}"
+        if named not in figures:
+            return ["", ""]
         ratios = (compared(result, system, named, other) for other in (SOCKETIO.name, LIMIT.name))
         return [spread(figures[named]), " / ".join(ratios)]
 

@@ -40,7 +40,8 @@ def draw_bars(axes: Any, bars: list[list[Any]]) -> None:
               [high - m for m, high in zip(middles, most, strict=True)]]  # fmt: skip
     axes.barh(labels, middles, xerr=beyond, color=colours, ecolor="#334155", capsize=2)
     for at, (middle, high) in enumerate(zip(middles, most, strict=True)):
-        axes.text(high, at, f"  {middle:,.0f}" if middle >= 100 else f"  {middle:.3g}", va="center")
+        told = f"  {middle:,.0f}" if middle >= 100 else f"  {middle:.3g}"
+        axes.text(high, at, told if middle else "  not measured", va="center")
     axes.invert_yaxis()
     axes.set_xlim(0, max(most) * 1.2)
     axes.xaxis.set_major_formatter(mpl.ticker.StrMethodFormatter("{x:,.0f}"))

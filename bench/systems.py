@@ -98,6 +98,7 @@ class System:
 
     ``kind`` is how its clients speak (`load/wsload.c`), ``command`` runs a peer's server, ``environment`` is
     what that reads. ``options`` are our own server's. ``once``: one round is enough, for no other is near.
+    ``bursts``: it may be asked for many deliveries at once; where none are joined it is the same as one by one.
     """
 
     name: str
@@ -107,6 +108,7 @@ class System:
     environment: Mapping[str, str] = field(default_factory=dict)
     options: Mapping[str, Any] = field(default_factory=dict)
     once: bool = False
+    bursts: bool = True
 
     def server(self, log: Path, store: StoreProcess) -> Server:
         """A server process of it, not started."""
@@ -139,9 +141,15 @@ PYTHON_SOCKETIO = System(
     "socketio",
     (PYTHON, HERE / "sio_server.py"),
     once=True,
+    bursts=False,
 )
 TORNADO = System(
-    "tornado-plain", "Tornado, `write_message`", "plain", (PYTHON, HERE / "tornado_server.py"), once=True
+    "tornado-plain",
+    "Tornado, `write_message`",
+    "plain",
+    (PYTHON, HERE / "tornado_server.py"),
+    once=True,
+    bursts=False,
 )
 LIMIT = System("limit", "a loop of send() in C", "raw")
 CEILING = System("ceiling", "the same, 16 joined into one send()", "raw", once=True)

@@ -35,7 +35,7 @@
 
 enum { EVENTS = 1024, BUFFER = 1 << 20, MOST_SAMPLES = 1 << 24, TOKEN = 1024, PATIENCE = 180, PAYLOAD = 160 };
 enum { SEATS = 4, SECTIONS = 5, STRAY_MS = 100 };
-static const uint64_t LATEST = 20000000000u; /* how long to wait for what is still to come */
+static const uint64_t LATEST = 60000000000u; /* how long to wait for what is still to come */
 enum state { CLOSED, CONNECTING, UPGRADING, GREETING, READY, FAILED };
 
 struct client {
