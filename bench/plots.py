@@ -33,17 +33,18 @@ def is_ours(label: str) -> bool:
 
 
 def draw_bars(axes: Any, bars: list[list[Any]]) -> None:
-    """The longest names to the left, each bar's figure at its end."""
+    """Names to the left, each bar's figure at its end."""
     labels, middles, least, most = zip(*bars, strict=True)
     colours = [OURS if is_ours(label) else THEIRS for label in labels]
     beyond = [[m - low for m, low in zip(middles, least, strict=True)],
               [high - m for m, high in zip(middles, most, strict=True)]]  # fmt: skip
     axes.barh(labels, middles, xerr=beyond, color=colours, ecolor="#334155", capsize=2)
     for at, (middle, high) in enumerate(zip(middles, most, strict=True)):
-        told = f"  {middle:,.0f}" if middle >= 100 else f"  {middle:.3g}"
-        axes.text(high, at, told if middle else "  not measured", va="center")
-    axes.invert_yaxis()
-    axes.set_xlim(0, max(most) * 1.2)
+        told = f"{middle:,.0f}" if middle >= 100 else f"{middle:.3g}"
+        beside = {"xytext": (4, 0), "textcoords": "offset points", "va": "center"}
+        axes.annotate(told if middle else "not measured", (high, at), **beside)
+    axes.set_ylim(len(labels) - 0.4, -0.6)  # the first one is on top
+    axes.set_xlim(0, max(most) * 1.25)
     axes.xaxis.set_major_formatter(mpl.ticker.StrMethodFormatter("{x:,.0f}"))
     axes.locator_params(axis="x", nbins=4)
 
@@ -57,7 +58,7 @@ def draw_lines(axes: Any, lines: dict[str, list[list[float]]]) -> None:
     ticks = sorted({x for points in lines.values() for x, _ in points})
     axes.set_xticks(ticks, [f"{x:,.0f}" for x in ticks])
     axes.minorticks_off()
-    axes.set_ylim(bottom=0)
+    axes.set_ylim(0, max(y for points in lines.values() for _, y in points) * 1.1)
     axes.yaxis.set_major_formatter(mpl.ticker.StrMethodFormatter("{x:,.0f}"))
     axes.legend(frameon=False, loc="lower left")
 

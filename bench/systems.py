@@ -98,7 +98,7 @@ class System:
 
     ``kind`` is how its clients speak (`load/wsload.c`), ``command`` runs a peer's server, ``environment`` is
     what that reads. ``options`` are our own server's. ``once``: one round is enough, for no other is near.
-    ``bursts``: it may be asked for many deliveries at once; where none are joined it is the same as one by one.
+    ``bursts``: it may be asked for many deliveries at once; where none are joined it is one by one.
     """
 
     name: str
