@@ -14,8 +14,8 @@ from bench.report import Result, compared, spread, table
 from bench.rounds import options, scenario
 from bench.systems import KEEPSEAT, PYTHON_SOCKETIO, RECOVERY, SOCKETIO, SYSTEMS, TORNADO, System
 
-PEERS = (KEEPSEAT, SOCKETIO, RECOVERY)
-OTHERS = (PYTHON_SOCKETIO, TORNADO)
+PEERS = (KEEPSEAT, SOCKETIO)
+OTHERS = (RECOVERY, PYTHON_SOCKETIO, TORNADO)
 IN_FLIGHT = 64
 SETTLE_SECONDS = 3
 HEAD = (

@@ -3,7 +3,7 @@
 The form of the public test: each client is cut about every 15 s for about 2 s, numbered messages are
 published evenly over the run, and all clocks are in one process. Two server processes of each system on a
 store of its own; a client comes back to either of them. Run: ``.venv/bin/python -m bench.jitter [--peer
-keepseat --clients 1000 --seconds 60 --rounds 1]``, after ``make .venv/.peers``. Status 1 where a message of
+keepseat --clients 1000 --seconds 30 --rounds 1]``, after ``make .venv/.peers``. Status 1 where a message of
 ours is missing, came twice or out of order, or where the replay is too slow.
 """
 
@@ -114,7 +114,7 @@ def tables(result: Mapping[str, Any]) -> str:
 
 def main() -> int:
     """Run all systems; returns 1 where we did not keep our promise."""
-    given = options(__doc__, PEERS, clients=1000, seconds=60.0, rounds=1, seed=1)
+    given = options(__doc__, PEERS, clients=1000, seconds=30.0, rounds=1, seed=1)
     raise_file_limit()
     results = interleaved(given.systems, given.rounds, lambda system: one(system, given))
     figures = {name: together(of_rounds) for name, of_rounds in results.items()}

@@ -83,7 +83,7 @@ def weigh(store: StoreProcess) -> dict[str, float]:
 
 def one(system: System, given: argparse.Namespace) -> dict[str, float]:
     """A round of one system: everybody comes, is cut off, and comes again."""
-    readers = given.readers
+    readers = min(given.readers, system.most)
     with loaded(system, readers) as setup:
         setup.load.open(IN_FLIGHT)
         setup.load.ask("shrink", 0)

@@ -2,7 +2,7 @@
 
 Where there are fewer than three cores, the load generator, the store and the publishing server share the
 second process's core, and the rates say little. The CPU that a delivery or a join takes then says what two
-free cores would do. Run: ``.venv/bin/python -m bench.processes [--readers 5000 --seconds 1 --rounds 2]``.
+free cores would do. Run: ``.venv/bin/python -m bench.processes [--readers 5000 --seconds 1 --rounds 1]``.
 """
 
 import argparse
@@ -61,4 +61,4 @@ def tables(result: Result) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(scenario(options(__doc__, PEERS, readers=5000, seconds=1.0, rounds=2), one, tables))
+    sys.exit(scenario(options(__doc__, PEERS, readers=5000, seconds=1.0, rounds=1), one, tables))

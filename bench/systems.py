@@ -97,7 +97,8 @@ class System:
     """One of those that are compared.
 
     ``kind`` is how its clients speak (`load/wsload.c`), ``command`` runs a peer's server, ``environment`` is
-    what that reads. ``options`` are our own server's. ``once``: one round is enough, for no other is near.
+    what that reads. ``options`` are our own server's. ``once``: it has one round. ``most``: more readers than
+    these it does not bear.
     ``bursts``: it may be asked for many deliveries at once; where none are joined it is one by one.
     """
 
@@ -109,6 +110,7 @@ class System:
     options: Mapping[str, Any] = field(default_factory=dict)
     once: bool = False
     bursts: bool = True
+    most: int = 100_000
 
     def server(self, log: Path, store: StoreProcess) -> Server:
         """A server process of it, not started."""
@@ -134,6 +136,7 @@ RECOVERY = System(
     "socketio",
     SOCKETIO_SERVER,
     {"ADAPTER": "streams"},
+    once=True,
 )
 PYTHON_SOCKETIO = System(
     "python-socketio",
@@ -142,6 +145,7 @@ PYTHON_SOCKETIO = System(
     (PYTHON, HERE / "sio_server.py"),
     once=True,
     bursts=False,
+    most=1000,
 )
 TORNADO = System(
     "tornado-plain",
