@@ -7,6 +7,7 @@ import json
 import re
 import subprocess
 import sys
+import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from statistics import median
@@ -29,6 +30,7 @@ TABLES: Mapping[str, Callable[[Any], str]] = {
     "processes": processes.tables,
     "holds": holds.tables,
 }
+WIDTH = 119
 BESIDES = ("machine", "targets", "generator")
 """What is written besides the tables."""
 GROWTH = (("one", "deliveries/s"), ("join", "server CPU a join, us"), ("kb", "KB a connection"))
@@ -36,14 +38,16 @@ GROWTH = (("one", "deliveries/s"), ("join", "server CPU a join, us"), ("kb", "KB
 
 def machine(what: Mapping[str, Any]) -> str:
     """What the figures are of."""
+    kernel = re.sub(r"[^\d.].*", "", what["kernel"])
     python, node = f"Python {what['python']}", f"Node {what['node'].lstrip('v')}"
     store = " ".join(re.findall(r"Valkey|(?<=v=)\S+", what["store"])[:2]) or what["store"]
     known = {"date", "cpu", "cores", "kernel", "python", "node", "store"}
     packages = ", ".join(f"{name} {version}" for name, version in what.items() if name not in known)
-    return (
-        f"**The machine**: {what['cores']} cores ({what['cpu']}), Linux {what['kernel']}, loopback only, "
-        f"{what['date']}.\n{python}, {node}, {store};\n{packages}."
+    text = (
+        f"**The machine**: {what['cores']} cores ({what['cpu']}), Linux {kernel}, loopback only, "
+        f"{what['date']}. {python}, {node}, {store}; {packages}."
     )
+    return textwrap.fill(text, WIDTH, break_long_words=False, break_on_hyphens=False)
 
 
 def generator(result: Result) -> str:
@@ -57,11 +61,12 @@ def generator(result: Result) -> str:
         for readers in (many, result["given"]["few"])
         if name != CEILING.name and f"busy {readers}" in figures
     )
-    return (
+    text = (
         f"**The generator is not the limit**: from a server in C that joins 16 messages into one send it "
-        f"takes\n{joined:,.0f} deliveries a second, {joined / single:.1f} times what the same server sends "
-        f"one by one; beside the systems\nit used at most {busiest:.0%} of its core."
+        f"takes {joined:,.0f} deliveries a second, {joined / single:.1f} times what the same server sends "
+        f"one by one; beside the systems it used at most {busiest:.0%} of its core."
     )
+    return textwrap.fill(text, WIDTH)
 
 
 def filled(page: str, blocks: Mapping[str, str]) -> str:
