@@ -187,7 +187,7 @@ static void greet(struct client *c, const char *text, size_t length) {
         return;
     }
     if (!strcmp(kind, "plain")) {
-        if (has(text, length, "\"type\":\"connected\"")) ready(c);
+        if (has(text, length, "\"type\":\"ready\"")) ready(c);
         return;
     }
     if (length > 1 && text[0] == '0') {

@@ -38,7 +38,7 @@ class Member(WebSocketHandler):
             self.close(4001)
             return
         self.room.add(self)
-        hello = {"type": "connected", "userId": user}
+        hello = {"type": "ready", "userId": user}
         await self.write_message(json.dumps(hello, separators=(",", ":")))
 
     async def on_message(self, message: str | bytes) -> None:
