@@ -80,7 +80,7 @@ def fanout(result: Result) -> Iterator[Target]:
     burst = f"burst {MANY}"
     single = result["systems"][LIMIT.name][f"one {MANY}"]
     yield Target(
-        "the same, 16 publications in flight",
+        f"deliveries/s, {MANY:,} in a room, 16 publications in flight",
         [
             Check(against(result, burst, SOCKETIO.name), True, 10, " × Socket.IO"),
             Check(ratio(ours(result)[burst], single), True, 3, " × single sends in C"),
