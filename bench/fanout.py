@@ -1,73 +1,113 @@
 """How fast one server tells a room: deliveries a second, and how long it takes from publish to receive.
 
-One server on core 0; the other server, which publishes, the store and the generator on core 1. Everything
-published goes through the store. Closed loop: the next publication (or 16 at once) when all readers have the
-last one. Run: ``.venv/bin/python -m bench.fanout [--readers 5000 --few 1000 --rounds 3 --seconds 2]``, after
-``make .venv/.peers``.
+One server on a core of its own; the other server, which publishes, the store and the generator on another.
+Everything published goes through the store. Closed loop: the next publication (or 16 at once) when all
+readers have the last one. Run: ``.venv/bin/python -m bench.fanout [--peer keepseat --peer limit --readers
+5000 --few 1000 --rounds 3 --seconds 1]``, after ``make .venv/.peers``. Status 1 where a message was missing
+or came twice.
 """
 
 import argparse
 import sys
 
-from bench import report
-from bench.load import LIMIT, Load, loaded
-from bench.rounds import Figures, by_name, interleaved, options
-from bench.systems import KEEPSEAT, PUBSUB, STREAMS, System
+from bench.load import Load, loaded
+from bench.process import cpu_seconds
+from bench.report import Result, compared, spread, table
+from bench.rounds import options, scenario
+from bench.systems import (
+    CEILING,
+    KEEPSEAT,
+    LIMIT,
+    PYTHON_SOCKETIO,
+    RECOVERY,
+    SOCKETIO,
+    SYSTEMS,
+    TORNADO,
+    System,
+)  # fmt: skip
 
-SYSTEMS = (LIMIT, KEEPSEAT, PUBSUB, STREAMS)
+PEERS = (LIMIT, CEILING, KEEPSEAT, SOCKETIO, RECOVERY, PYTHON_SOCKETIO, TORNADO)
 IN_FLIGHT = 64
 BURST = 16
-SETTLE_SECONDS = 3
+WARM_SECONDS = 0.3
+SETTLE_SECONDS = 1.5
 DELIVERIES_PER_SECOND = 10_000
-"""At which latencies are measured: what each of the systems sustains."""
+"""At which latencies are measured: what most of the systems sustain."""
 
 
-def measure(load: Load, readers: int, seconds: float) -> dict[str, float]:
+def measure(system: System, load: Load, pid: int, readers: int, seconds: float) -> dict[str, float]:
     """All figures of one system with so many readers."""
-    load.ask("fan", 1, 0.5)  # warm
-    alone, burst = load.ask("fan", 1, seconds), load.ask("fan", BURST, seconds)
-    steady = load.ask("rate", DELIVERIES_PER_SECOND / readers, seconds)
-    assert not any(outcome.failed for outcome in (alone, burst, steady)), "readers were closed"
-    return {
+    load.ask("fan", 1, WARM_SECONDS)
+    cpu = cpu_seconds(pid)
+    alone = load.ask("fan", 1, seconds)
+    cpu = cpu_seconds(pid) - cpu
+    steady = load.ask("rate", DELIVERIES_PER_SECOND / readers, 2 * seconds)
+    figures = {
         f"one {readers}": alone.came / alone.seconds,
-        f"burst {readers}": burst.came / burst.seconds,
+        f"cpu {readers}": cpu / alone.came * 1e6,
         f"p50 {readers}": steady.p50,
         f"p99 {readers}": steady.p99,
+        f"busy {readers}": alone.busy,
+        f"wrong {readers}": alone.wrong + steady.wrong,
     }
+    if system.bursts:
+        burst = load.ask("fan", BURST, seconds)
+        figures[f"burst {readers}"] = burst.came / burst.seconds
+        figures[f"busy {readers}"] = max(alone.busy, burst.busy)
+        figures[f"wrong {readers}"] += burst.wrong
+    return figures
 
 
 def one(system: System, given: argparse.Namespace) -> dict[str, float]:
-    """A round of one system."""
-    with loaded(system, given.readers) as setup:
-        load = setup.load
+    """A round of one system; many readers first, where it bears them."""
+    readers = given.readers if system.most >= given.readers else given.few
+    figures: dict[str, float] = {}
+    with loaded(system, readers) as setup:
+        load, pid = setup.load, setup.server.pid
         load.open(IN_FLIGHT)
         load.open_publishers()
-        many = measure(load, given.readers, given.seconds)
-        load.ask("shrink", given.few)
-        load.ask("idle", SETTLE_SECONDS)  # until the server has noticed
-        return many | measure(load, given.few, given.seconds)
+        if readers > given.few:
+            figures |= measure(system, load, pid, readers, given.seconds)
+            load.ask("shrink", given.few)
+            load.ask("idle", SETTLE_SECONDS)  # until the server has noticed
+        figures |= measure(system, load, pid, given.few, given.seconds)
+    wrong = sum(count for name, count in figures.items() if name.startswith("wrong"))
+    return {**figures, "wrong": wrong}
 
 
-def row(system: System, readers: int, figures: Figures, theirs: Figures) -> list[str]:
+def row(result: Result, system: str, readers: int) -> list[str]:
     """A system's line of the table."""
-    cells = [system.title]
-    for name in (f"one {readers}", f"burst {readers}"):
-        cells += [report.spread(figures[name]), f"{report.ratio(figures[name], theirs[name]):.2f}"]
-    return [*cells, *(report.spread(figures[f"{share} {readers}"], 1) for share in ("p50", "p99"))]
+    figures = result["systems"][system]
+
+    def told(name: str) -> list[str]:
+        named = f"{name} {readers}"
+        if named not in figures:
+            return ["", ""]
+        ratios = (compared(result, system, named, other) for other in (SOCKETIO.name, LIMIT.name))
+        return [spread(figures[named]), " / ".join(ratios)]
+
+    def plain(name: str) -> str:
+        return spread(figures[f"{name} {readers}"], 1)
+
+    return [
+        SYSTEMS[system].title, *told("one"), plain("cpu"), *told("burst"), plain("p50"), plain("p99"),
+    ]  # fmt: skip
 
 
-def main() -> int:
-    """Run all systems."""
-    given = options(__doc__, readers=5000, few=1000, seconds=2.0, rounds=3)
-    figures = by_name(interleaved(SYSTEMS, given.rounds, lambda system: one(system, given)))
-    for readers in (given.readers, given.few):
-        rows = [row(system, readers, figures[system.name], figures[PUBSUB.name]) for system in SYSTEMS]
-        head = (f"{readers:,} readers", "deliveries/s, one by one", "ratio", f"{BURST} at once", "ratio",
-                "p50, ms", "p99, ms")  # fmt: skip
-        print(report.table(head, rows) + "\n")
-    report.write(given.json, {"systems": figures})
-    return 0
+def tables(result: Result) -> str:
+    """One for many readers, one for few."""
+    both = []
+    for readers in (result["given"]["readers"], result["given"]["few"]):
+        head = (
+            f"{readers:,} readers", "deliveries/s, one by one", "to Socket.IO / C", "CPU a delivery, us",
+            f"{BURST} at once", "to Socket.IO / C", "p50, ms", "p99, ms",
+        )  # fmt: skip
+        rows = [
+            row(result, name, readers) for name, of in result["systems"].items() if f"one {readers}" in of
+        ]
+        both.append(table(head, rows))
+    return "\n\n".join(both)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(scenario(options(__doc__, PEERS, readers=5000, few=1000, seconds=1.0, rounds=3), one, tables))

@@ -6,14 +6,27 @@ import os
 import platform
 import statistics
 import subprocess
-from collections.abc import Iterable, Sequence
+import sys
+from collections.abc import Iterable, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
-from bench.systems import INSTALLED, NODE
+from bench.systems import INSTALLED, NODE, PYTHON
 from tests.support.stores import valkey_binary
 
+Figures = dict[str, list[float]]
+"""What was measured -> its value in each round."""
+
+
+class Result(TypedDict):
+    """What a benchmark came to: the numbers that it was given, and each system's figures."""
+
+    given: dict[str, Any]
+    systems: dict[str, Figures]
+
+
+PACKAGES = ("python-socketio", "uvicorn")
 PEERS = ("socket.io", "@socket.io/redis-adapter", "@socket.io/redis-streams-adapter", "ws")
 
 
@@ -30,8 +43,25 @@ def spread(values: Sequence[float], digits: int = 0) -> str:
 
 
 def ratio(ours: Sequence[float], theirs: Sequence[float]) -> float:
-    """The median of the ratios of each round: what slows a whole round down falls out."""
-    return statistics.median(a / b for a, b in zip(ours, theirs, strict=True))
+    """The median of the ratios of each round: what slows a whole round down falls out.
+
+    Who was measured in the first rounds only is compared with those.
+    """
+    return statistics.median(a / b for a, b in zip(ours, theirs, strict=False))
+
+
+def compared(result: Result, system: str, name: str, other: str) -> str:
+    """A system's ratio to another one, as a cell; empty where that was not measured."""
+    theirs = result["systems"].get(other, {}).get(name)
+    return f"{ratio(result['systems'][system][name], theirs):.2f}" if theirs else ""
+
+
+def complain(result: Result) -> int:
+    """1, and who, where anything was missing, doubled or refused."""
+    bad = {system: sum(f["wrong"]) for system, f in result["systems"].items() if any(f["wrong"])}
+    for system, count in bad.items():
+        print(f"{system}: {count:.0f} missing, doubled or refused", file=sys.stderr)
+    return int(bool(bad))
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
@@ -55,8 +85,18 @@ def machine() -> dict[str, Any]:
         "node": _says(str(NODE), "--version"),
         "store": _says(valkey_binary(), "--version"),
         "tornado": version("tornado"),
+        "uvloop": version("uvloop"),
         **packages,
+        **_installed(),
     }
+
+
+def _installed() -> dict[str, str]:
+    wanted = (
+        f"import importlib.metadata as m, json; print(json.dumps({{n: m.version(n) for n in {PACKAGES}}}))"
+    )
+    installed: dict[str, str] = json.loads(_says(str(PYTHON), "-c", wanted))
+    return installed
 
 
 def _cpu() -> str:
@@ -72,7 +112,7 @@ def _says(*command: str) -> str:
     return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
 
 
-def write(path: str, result: dict[str, Any]) -> None:
+def write(path: str, result: Mapping[str, Any]) -> None:
     """Write a result as JSON, where a path is given."""
     if path:
         Path(path).write_text(json.dumps({"machine": machine(), **result}, indent=1) + "\n")

@@ -21,6 +21,7 @@ from typing import Any
 
 import uvloop
 
+from bench.process import store_seconds
 from session.config import parse
 from session.connection import Connection
 from session.protocol import decode
@@ -133,8 +134,7 @@ class Bench:
 
     def redis_seconds(self) -> float:
         """CPU time that the store has used so far."""
-        info = self._store.info("cpu")
-        return float(info["used_cpu_user"]) + float(info["used_cpu_sys"])
+        return store_seconds(self._store)
 
     @contextlib.contextmanager
     def counting(self) -> Iterator[Calls]:

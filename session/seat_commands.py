@@ -3,7 +3,6 @@
 The session names the event before anything is held there, so that a hold is always found again.
 """
 
-import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
@@ -134,10 +133,9 @@ class SeatCommands:
     ) -> None:
         event_id = str(event)
         user_id = connection.user_id
-        await asyncio.gather(
-            self._naming.name(connection, event_id, lambda e: self._holds_in(user_id, e)),
-            self._waiting_rooms.use(event_id),
-        )
+        # mostly known, so that the two are not worth a task each
+        await self._waiting_rooms.use(event_id)
+        await self._naming.name(connection, event_id, lambda e: self._holds_in(user_id, e))
         self._ticker.is_used(event_id)
         known = event_id in self._boards.of(user_id)
         holding = await hold(event_id, Who.of(connection))

@@ -21,6 +21,8 @@ KEPT_SEATS = 500_000
 """Seats of all lists that are kept in memory, some 200 bytes each; the one used last is always kept."""
 CATALOG_TRIES = 5
 """How often a list of seats may change while a command is under way."""
+KEPT_NAMES = 1000
+"""Events whose list of seats is known by name; the one asked for last is always known."""
 PICK_TRIES = 10
 """How often seats that were chosen may have been taken meanwhile."""
 
@@ -83,6 +85,7 @@ class Seats:
         self._store = store
         self._scripts = SaleScripts(store, config)
         self._catalogs: dict[bytes, Catalog] = {}
+        self._names: dict[str, bytes] = {}
         self._reading: dict[bytes, asyncio.Task[None]] = {}
         self._picking: dict[str, asyncio.Lock] = {}
         self.on_later: Callable[[str], None] = lambda event_id: None
@@ -280,6 +283,9 @@ class Seats:
                 reading = self._reading[word] = asyncio.create_task(self._read_catalog(event_id, word))
                 reading.add_done_callback(lambda task: self._was_read(word, task))
             await asyncio.shield(reading)
+        return self._kept(word)
+
+    def _kept(self, word: bytes) -> Catalog | None:
         catalog = self._catalogs.pop(word, None)
         if catalog is not None:
             self._catalogs[word] = catalog  # used last
@@ -307,8 +313,17 @@ class Seats:
                 raise Refused(Code.NOT_FOUND, "there is no such event")
             catalog = await self._catalog(event_id, word or b"")
             if catalog is not None:
+                self._names.pop(event_id, None)
+                self._names[event_id] = catalog.word
+                if len(self._names) > KEPT_NAMES:
+                    del self._names[next(iter(self._names))]
                 return catalog
         raise Refused(Code.NOT_FOUND, "the list of seats changes all the time")
+
+    def _newest_known(self, event_id: str) -> Catalog | None:
+        """The list that was the newest when it was last asked for: scripts refuse another one, and say so."""
+        word = self._names.get(event_id)
+        return None if word is None else self._kept(word)
 
     def _script(self, name: str, event_id: str, who: Who, args: Sequence[Arg]) -> RunOnSeats:
         async def run(word: bytes, named: list[str]) -> list[Any]:
@@ -323,14 +338,17 @@ class Seats:
             Refused: one of them is no seat, or there is no such event.
         """
         seats = list(seats)
+        catalog = self._newest_known(event_id)
         for _ in range(CATALOG_TRIES):
-            catalog = await self._newest(event_id)
+            if catalog is None or catalog.named(seats)[1]:
+                catalog = await self._newest(event_id)
             known, unknown = catalog.named(seats)
             if unknown:
                 raise Refused(Code.UNKNOWN_SEAT, "there are no such seats", {"seats": unknown[:100]})
             answer = await run(catalog.word, [f"{i}={seat}" for seat, i in known.items()])
             if answer[0] != b"catalog":
                 return answer
+            catalog = None
         raise Refused(Code.NOT_FOUND, "the list of seats changes all the time")
 
     def _held(self, event_id: str, answer: list[Any]) -> Holding:

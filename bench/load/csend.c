@@ -1,8 +1,9 @@
 /* The machine's limit: a server that does nothing but one send() for each reader and publication.
  *
- *   csend PORT
+ *   csend PORT [joined]
  *
- * It upgrades whoever comes, and sends what one client says, as it is, to all the others.
+ * It upgrades whoever comes, and sends what one client says, as it is, to all the others. Joined: what was said
+ * within a turn goes out in one send() a reader, which shows how much the load generator can take.
  */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
@@ -20,6 +21,9 @@ enum { EVENTS = 1024, BUFFER = 65536, MOST = 65536 };
 static const char hello[] = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n";
 static int poller, readers[MOST], count;
 static char upgraded[MOST];
+static int is_joined;
+static char waiting[BUFFER];
+static size_t waits;
 
 static void watch(int fd) {
     struct epoll_event event = {.events = EPOLLIN, .data.fd = fd};
@@ -43,6 +47,11 @@ static size_t pass_on(int from, const unsigned char *data, size_t left) {
         memcpy(out, data, head);
         out[1] &= 127;
         memcpy(out + head, data + head + 4, size);
+        if (is_joined && waits + head + size <= sizeof waiting) {
+            memcpy(waiting + waits, out, head + size);
+            waits += head + size;
+            return head + 4 + size;
+        }
         for (int at = 0; at < count; at++)
             if (readers[at] != from) send(readers[at], out, head + size, MSG_NOSIGNAL);
     }
@@ -65,11 +74,18 @@ static void heard(int fd) {
     for (size_t used = 0, step; used < (size_t)got && (step = pass_on(fd, data + used, (size_t)got - used));) used += step;
 }
 
+/* The publishers, who come last, hear it too: they do not count. */
+static void send_joined(void) {
+    for (int at = 0; waits && at < count; at++) send(readers[at], waiting, waits, MSG_NOSIGNAL);
+    waits = 0;
+}
+
 int main(int words, char **word) {
     struct sockaddr_in at = {.sin_family = AF_INET};
     struct epoll_event events[EVENTS];
     int one = 1, listening = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0);
-    if (words != 2) return 2;
+    if (words < 2) return 2;
+    is_joined = words > 2 && !strcmp(word[2], "joined");
     at.sin_port = htons((unsigned short)atoi(word[1]));
     at.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
     setsockopt(listening, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one);
@@ -91,5 +107,6 @@ int main(int words, char **word) {
                 watch(fd);
             }
         }
+        send_joined();
     }
 }

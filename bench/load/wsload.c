@@ -2,15 +2,20 @@
  *
  *   wsload KIND PORT COUNT PUBLISHER-PORT PUBLISHERS TOKENS
  *
- * KIND is keepseat, socketio, socketio-session or raw; TOKENS a file with a token a line, those of the
+ * KIND is keepseat, socketio, socketio-session, plain or raw; TOKENS a file with a token a line, those of the
  * publishers after those of the readers. Commands come on stdin, a line each; each is answered with a line
- * of JSON on stdout:
+ * of JSON on stdout. Whatever was published is counted by number and reader: `lost` is what has not come when
+ * patience is over, `twice` what came more than once.
  *
- *   open IN-FLIGHT      open all readers, so many at a time, who is turned away again; p50 and p99 of how long
- *                       it took, from connect() of the try that succeeded
+ *   open IN-FLIGHT COUNT   open readers until there are so many, so many at a time, who is turned away again;
+ *                       p50 and p99 of how long it took, from connect() of the try that succeeded
  *   publishers          open the publishers
  *   fan BURST SECONDS   publish BURST at once, the next BURST when all have come everywhere
  *   rate PER-SECOND SECONDS   publish at this rate, whatever comes
+ *   watch               all readers come to the seats of the event
+ *   hold PER-SECOND SECONDS   each reader holds four seats of its own one by one, gives them back, and again; 0
+ *                       a second: as soon as the answer is there. p50 and p99 of a hold, `came` is how many
+ *                       there were, `failed` what was refused
  *   idle SECONDS        only answer pings
  *   shrink COUNT        reset all readers but so many
  */
@@ -29,10 +34,14 @@
 #include <unistd.h>
 
 enum { EVENTS = 1024, BUFFER = 1 << 20, MOST_SAMPLES = 1 << 24, TOKEN = 1024, PATIENCE = 180, PAYLOAD = 160 };
+enum { SEATS = 4, SECTIONS = 5, STRAY_MS = 100 };
+static const uint64_t LATEST = 60000000000u; /* how long to wait for what is still to come */
 enum state { CLOSED, CONNECTING, UPGRADING, GREETING, READY, FAILED };
 
 struct client {
     int fd, number, is_publisher, was_here;
+    int step, asks; /* how many seats it holds, while it holds seats; whether an answer is still to come */
+    uint64_t asked;
     enum state state;
     uint64_t began;
     char *rest; /* of a frame that has not come whole */
@@ -44,7 +53,10 @@ static int reader_port, publisher_port;
 static const char *kind;
 static char (*tokens)[TOKEN];
 static struct client *clients;
-static uint64_t came, pings;
+static uint64_t came, pings, expected, twice, number, first_number;
+static unsigned char *seen; /* a bit for each publication and reader since the command began */
+static size_t seen_size;
+static int holding;
 static uint32_t *samples; /* microseconds */
 static size_t sampled;
 static char padding[PAYLOAD + 1];
@@ -78,9 +90,11 @@ static double percentile(double share) {
 
 static void answer(uint64_t began, uint64_t ended) {
     qsort(samples, sampled, sizeof *samples, ascending);
-    printf("{\"opened\":%d,\"failed\":%d,\"seconds\":%.6f,\"came\":%llu,\"pings\":%llu,\"p50\":%.3f,\"p99\":%.3f}\n",
-           opened, failed, (double)(ended - began) / 1e9, (unsigned long long)came, (unsigned long long)pings,
-           percentile(50), percentile(99));
+    printf("{\"opened\":%d,\"failed\":%d,\"seconds\":%.6f,\"came\":%llu,\"lost\":%llu,\"twice\":%llu,\"pings\":%llu,"
+           "\"p50\":%.3f,\"p99\":%.3f}\n",
+           opened, failed, (double)(ended - began) / 1e9, (unsigned long long)came,
+           (unsigned long long)(expected > came ? expected - came : 0), (unsigned long long)twice,
+           (unsigned long long)pings, percentile(50), percentile(99));
     fflush(stdout);
 }
 
@@ -138,7 +152,8 @@ static void begin(struct client *c, int port) {
 static void upgrade(struct client *c) {
     struct epoll_event event = {.events = EPOLLIN, .data.ptr = c};
     char path[TOKEN + 64] = "/", out[TOKEN + 512];
-    if (!strcmp(kind, "keepseat")) snprintf(path, sizeof path, "/ws?token=%s", tokens[c->number]);
+    if (!strcmp(kind, "keepseat") || !strcmp(kind, "plain"))
+        snprintf(path, sizeof path, "/ws?token=%s", tokens[c->number]);
     if (!strncmp(kind, "socketio", 8)) strcpy(path, "/socket.io/?EIO=4&transport=websocket");
     int length = snprintf(out, sizeof out,
                           "GET %s HTTP/1.1\r\nHost: 127.0.0.1\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
@@ -171,6 +186,10 @@ static void greet(struct client *c, const char *text, size_t length) {
             end(c, FAILED);
         return;
     }
+    if (!strcmp(kind, "plain")) {
+        if (has(text, length, "\"type\":\"ready\"")) ready(c);
+        return;
+    }
     if (length > 1 && text[0] == '0') {
         snprintf(out, sizeof out, "40{\"token\":\"%s\"}", tokens[c->number]);
         frame(c, 1, out);
@@ -180,6 +199,53 @@ static void greet(struct client *c, const char *text, size_t length) {
                (!strcmp(kind, "socketio") && length > 1 && text[0] == '4' && text[1] == '0')) {
         ready(c);
     }
+}
+
+/* A publication has come to a reader: which one, and has it before? */
+static void count(struct client *c, const char *text, size_t length, uint64_t at) {
+    const char *stamp = memmem(text, length, "\"stamp\":", 8), *end = text + length;
+    const char *named = stamp ? memmem(stamp, (size_t)(end - stamp), "\"number\":", 9) : NULL;
+    if (!named) return;
+    uint64_t which = strtoull(named + 9, NULL, 10);
+    size_t bit = (size_t)(which - first_number) * (size_t)readers + (size_t)c->number;
+    if (which < first_number || which >= number || seen[bit / 8] & 1 << bit % 8) {
+        twice += 1;
+        return;
+    }
+    seen[bit / 8] |= (unsigned char)(1 << bit % 8);
+    came += 1;
+    sample(strtoull(stamp + 8, NULL, 10), at);
+}
+
+/* --- seats --- */
+
+static void ask_for_seats(struct client *c) {
+    char out[TOKEN];
+    int row = c->number / SECTIONS + 1, section = c->number % SECTIONS;
+    c->asked = now();
+    c->asks = 1;
+    in_flight += 1;
+    if (c->step == SEATS)
+        snprintf(out, sizeof out, "{\"type\":\"release-seats\",\"eventId\":\"bench\",\"id\":1}");
+    else
+        snprintf(out, sizeof out, "{\"type\":\"hold-seats\",\"eventId\":\"bench\",\"id\":1,\"seats\":[\"S%d-%d-%d\"]}",
+                 section, row, c->step + 1);
+    frame(c, 1, out);
+}
+
+/* The answer to what was asked last, if it is one; what others do and how one's own hold runs is not. */
+static void hear_of_seats(struct client *c, const char *text, size_t length, uint64_t at) {
+    if (!has(text, length, "\"id\":1")) return;
+    if (has(text, length, "\"type\":\"error\"")) {
+        failed += 1;
+    } else if (c->step < SEATS) {
+        came += 1;
+        sample(c->asked, at);
+    }
+    c->step = c->step == SEATS ? 0 : c->step + 1;
+    c->asks = 0;
+    in_flight -= 1;
+    if (holding) ask_for_seats(c);
 }
 
 static void take(struct client *c, int opcode, const char *text, size_t length, uint64_t at) {
@@ -196,11 +262,10 @@ static void take(struct client *c, int opcode, const char *text, size_t length, 
         if (!c->was_here && has(text, length, "\"type\":\"connected\""))
             frame(c, 1, "{\"type\":\"join-event\",\"eventId\":\"bench\"}");
         greet(c, text, length);
+    } else if (c->asked) {
+        hear_of_seats(c, text, length, at);
     } else if (!c->is_publisher) {
-        const char *stamp = memmem(text, length, "\"stamp\":", 8);
-        if (!stamp) return;
-        came += 1;
-        sample(strtoull(stamp + 8, NULL, 10), at);
+        count(c, text, length, at);
     }
 }
 
@@ -283,13 +348,21 @@ static int open_readers(void) {
 
 static void forget(void) {
     sampled = 0;
-    came = pings = 0;
+    came = pings = expected = twice = 0;
     failed = 0;
+    first_number = number;
+    if (seen) memset(seen, 0, seen_size);
+}
+
+/* Who has been told twice has perhaps not heard it yet. */
+static void listen_on(void) {
+    for (uint64_t until = now() + STRAY_MS * 1000000u; now() < until;) pump(10);
 }
 
 static void open_some(int from, int to, int port, int most) {
     uint64_t began = now(), until = began + (uint64_t)PATIENCE * 1000000000u;
     int target = opened + to - from;
+    if (to > readers + publishers) exit(2);
     forget();
     for (int next = from; opened < target && now() < until;) {
         while (next < to && in_flight < most) begin(&clients[next++], port);
@@ -302,37 +375,91 @@ static void open_some(int from, int to, int port, int most) {
 
 static void publish(struct client *c) {
     char out[PAYLOAD + 256];
+    size_t wanted = (size_t)(number + 1 - first_number) * (size_t)readers / 8 + 1;
+    if (wanted > seen_size) {
+        seen = realloc(seen, wanted * 2);
+        if (!seen) die("realloc");
+        memset(seen + seen_size, 0, wanted * 2 - seen_size);
+        seen_size = wanted * 2;
+    }
+    expected += (uint64_t)open_readers();
     const char *left = "", *right = "";
     if (!strcmp(kind, "keepseat")) left = "{\"type\":\"publish\",\"room\":\"event:bench\",\"data\":", right = "}";
     if (!strncmp(kind, "socketio", 8)) left = "42[\"publish\",", right = "]";
-    snprintf(out, sizeof out, "%s{\"stamp\":%llu,\"text\":\"%s\"}%s", left, (unsigned long long)now(), padding, right);
+    snprintf(out, sizeof out, "%s{\"stamp\":%llu,\"number\":%llu,\"text\":\"%s\"}%s", left,
+             (unsigned long long)now(), (unsigned long long)number++, padding, right);
     frame(c, 1, out);
 }
 
 static void fan(int burst, double seconds) {
-    uint64_t began = now(), until = began + (uint64_t)(seconds * 1e9), over = until + (uint64_t)20e9, last = began;
-    uint64_t expected = 0;
+    uint64_t began = now(), until = began + (uint64_t)(seconds * 1e9), over = until + LATEST, last = began;
     forget();
-    while (last < until) {
+    while (last < until && came == expected) {
         for (int at = 0; at < burst; at++) publish(&clients[readers + at % publishers]);
-        expected += (uint64_t)burst * (uint64_t)open_readers();
         while (came < expected && now() < over) pump(100);
-        if (came < expected) break;
         last = now();
     }
-    answer(began, now());
+    listen_on();
+    answer(began, last);
 }
 
 static void rate(double per_second, double seconds) {
     uint64_t began = now(), next = began, until = began + (uint64_t)(seconds * 1e9);
-    uint64_t expected = 0, gap = (uint64_t)(1e9 / per_second), over = until + (uint64_t)20e9;
+    uint64_t gap = (uint64_t)(1e9 / per_second), over = until + LATEST;
     forget();
     for (int at = 0; next < until; at++, next += gap) {
         for (uint64_t t; (t = now()) < next;) pump((int)((next - t) / 1000000u));
         publish(&clients[readers + at % publishers]);
-        expected += (uint64_t)open_readers();
     }
     while (came < expected && now() < over) pump(100);
+    uint64_t ended = now();
+    listen_on();
+    answer(began, ended);
+}
+
+static void watch(void) {
+    uint64_t began = now(), over = began + LATEST;
+    forget();
+    for (int at = 0; at < readers; at++) {
+        struct client *c = &clients[at];
+        if (c->state != READY) continue;
+        c->step = -1; /* its answer brings it to the first seat */
+        c->asked = now();
+        in_flight += 1;
+        frame(c, 1, "{\"type\":\"join-seats\",\"eventId\":\"bench\",\"id\":1}");
+    }
+    while (in_flight && now() < over) pump(100);
+    sampled = 0;
+    answer(began, now());
+}
+
+/* Ask at this rate until then, one client after the other, but none that still waits for an answer. */
+static void hold_at(double per_second, uint64_t until) {
+    uint64_t gap = (uint64_t)(1e9 / per_second), next = now();
+    for (int at = 0; next < until; next += gap) {
+        for (uint64_t t; (t = now()) < next;) pump((int)((next - t) / 1000000u));
+        for (int tries = 0; tries < readers; tries++) {
+            struct client *c = &clients[at++ % readers];
+            if (c->state != READY || c->asks) continue;
+            ask_for_seats(c);
+            break;
+        }
+    }
+}
+
+static void hold(double per_second, double seconds) {
+    uint64_t began = now(), until = began + (uint64_t)(seconds * 1e9), over = until + LATEST;
+    forget();
+    if (per_second > 0) {
+        hold_at(per_second, until);
+    } else {
+        holding = 1;
+        for (int at = 0; at < readers; at++)
+            if (clients[at].state == READY) ask_for_seats(&clients[at]);
+        while (now() < until) pump(100);
+        holding = 0;
+    }
+    while (in_flight && now() < over) pump(100);
     answer(began, now());
 }
 
@@ -343,9 +470,9 @@ static void idle(double seconds) {
     answer(began, now());
 }
 
-static void shrink(int count) {
+static void shrink(int left) {
     uint64_t began = now();
-    for (int at = count; at < readers; at++)
+    for (int at = left; at < readers; at++)
         if (clients[at].state == READY) end(&clients[at], CLOSED);
     answer(began, now());
 }
@@ -354,10 +481,12 @@ static void obey(const char *line) {
     double a = 0, b = 0;
     char word[32];
     sscanf(line, "%31s %lf %lf", word, &a, &b);
-    if (!strcmp(word, "open")) open_some(0, readers, reader_port, (int)a);
+    if (!strcmp(word, "open")) open_some(open_readers(), (int)b, reader_port, (int)a);
     else if (!strcmp(word, "publishers")) open_some(readers, readers + publishers, publisher_port, 1);
     else if (!strcmp(word, "fan")) fan((int)a, b);
     else if (!strcmp(word, "rate")) rate(a, b);
+    else if (!strcmp(word, "watch")) watch();
+    else if (!strcmp(word, "hold")) hold(a, b);
     else if (!strcmp(word, "idle")) idle(a);
     else if (!strcmp(word, "shrink")) shrink((int)a);
     else exit(2);

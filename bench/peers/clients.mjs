@@ -103,4 +103,4 @@ class SocketIo {
   }
 }
 
-export const CLIENTS = { keepseat: Keepseat, pubsub: SocketIo, streams: SocketIo };
+export const CLIENTS = { keepseat: Keepseat, socketio: SocketIo, 'socketio-recovery': SocketIo };

@@ -402,6 +402,9 @@ async def test_changing_the_seats_is_told_by_a_new_snapshot(
     await noah.do("join-seats", eventId=EVENT)
     await mina.do("hold-seats", eventId=EVENT, seats=["A-1"])
     await noah.expect("seats-updated")
+    # both servers have used the list that is about to be an old one
+    await noah.do("hold-seats", eventId=EVENT, seats=["B-1"])
+    await noah.do("release-seats", eventId=EVENT)
     path, api = f"/api/events/{EVENT}", Api(b)
 
     same = await api.put(path, {"title": "Same", "seats": SEATS})
@@ -418,6 +421,7 @@ async def test_changing_the_seats_is_told_by_a_new_snapshot(
     assert [*SEATS[:-1], "D-1", "D-2"] == (await api.get(path)).json["seats"]
     held = await noah.do("hold-seats", eventId=EVENT, seats=["D-2"])
     assert ["D-2"] == held["held"]
+    assert "unknown_seat" == (await refused(mina, "hold-seats", seats=["C-6"]))["code"]
     assert "unknown_seat" == (await refused(noah, "hold-seats", seats=["C-6"]))["code"]
     assert 1 == len([frame for frame in noah.frames if frame["type"] == "room-reset"])
     await assert_agreement(valkey.client, connect, b, EVENT, noah)
