@@ -11,6 +11,8 @@ from bench.rehearsal.shop import Shop
 PING_SECONDS = 5.0
 """Who has nothing to do says `ping` so often."""
 THINK_SECONDS = (0.5, 2.0)
+UNKNOWN_SECONDS = 3.0
+"""After an outcome that is not known, what was asked may still happen for so long."""
 MOST_TRIES = 4
 """Then a buyer gives up: others are faster."""
 MOST_SEATS = 4
@@ -107,8 +109,18 @@ class Buyer:
             answer = await self.presence.call("hold-seats", eventId=self._event, seats=some)
         else:
             answer = await self.presence.call("hold-best", eventId=self._event, count=count)
-        if answer is not None and answer["type"] == "error":
+        if answer is None:
+            await self._look_again()
+        elif answer["type"] == "error":
             self._try_again()
+
+    async def _look_again(self) -> None:
+        """Nobody knows what came of the last command: once nothing can come of it any more, ask what is held.
+        Who has lost the line is told so on coming back."""
+        await asyncio.sleep(UNKNOWN_SECONDS)
+        answer = None
+        while answer is None and self.presence.is_here:
+            answer = await self.presence.call("join-seats", eventId=self._event)
 
     async def _decide(self) -> None:
         wish = self._dice.random()
@@ -121,8 +133,9 @@ class Buyer:
             self._is_finished = True
         else:
             self.account.releases()
-            if await self.presence.call("release-seats", eventId=self._event) is not None:
-                self._try_again()
+            if await self.presence.call("release-seats", eventId=self._event) is None:
+                await self._look_again()
+            self._try_again()
 
     def _try_again(self) -> None:
         self._tries += 1

@@ -5,7 +5,6 @@ import contextlib
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
-from bench.process import cpu_seconds
 from session.leaving import GOODBYE_SECONDS
 from tests.support.balancer import Balancer, haproxy_binary
 from tests.support.sale import assert_one_holder
@@ -26,21 +25,16 @@ class Cluster:
         self._servers = servers
         self._store = store
         self.url = f"http://127.0.0.1:{balancer.port}"
-        self._used = 0.0
-        """CPU seconds of servers that were replaced."""
 
-    async def deploy(self, mark: Callable[[str], None]) -> list[str]:
-        """Replace one server after another, each when the last one is back; what went wrong with any."""
-        problems = []
+    async def deploy(self, mark: Callable[[str], None]) -> dict[str, int]:
+        """Replace one server after another, each when the last one is back; the exit status of each."""
+        statuses = {}
         for name, server in zip(NAMES, self._servers, strict=True):
             mark(f"{name} is replaced")
-            self._used += cpu_seconds(server.pid)
-            status = await asyncio.to_thread(server.terminate, DRAIN_SECONDS)
-            if status != 0:
-                problems.append(f"server {name} ended with status {status}")
+            statuses[name] = await asyncio.to_thread(server.terminate, DRAIN_SECONDS)
             server.start()
             await asyncio.to_thread(server.wait_ready)
-        return problems
+        return statuses
 
     def check_store(self, event: str) -> str:
         """What is wrong with the seats in the store itself; empty where nothing is."""
@@ -49,10 +43,6 @@ class Cluster:
         except AssertionError as error:
             return str(error)
         return ""
-
-    def cpu_seconds(self) -> float:
-        """What the servers have used so far."""
-        return self._used + sum(cpu_seconds(server.pid) for server in self._servers)
 
 
 @contextlib.asynccontextmanager

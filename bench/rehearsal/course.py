@@ -130,7 +130,9 @@ class Rehearsal:
     async def _deploy(self) -> None:
         if self._cluster is not None:
             await asyncio.sleep(self._plan.seconds * DEPLOY_AT)
-            await self._cluster.deploy(self.record.mark)
+            statuses = await self._cluster.deploy(self.record.mark)
+            for name, status in statuses.items():
+                self.findings.check(Promise.LEAVING, status == 0, f"server {name} ended with {status}")
             self.record.mark("all are replaced")
 
     # --- what is measured ---

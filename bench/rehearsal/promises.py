@@ -23,6 +23,7 @@ class Promise(Enum):
     COUNT = "What the store counts is what the users were told"
     ANSWER = "Each command has its answer"
     ENTRY = "Everybody gets in, and back in"
+    LEAVING = "A server that is replaced leaves well"
 
 
 class Finding(NamedTuple):
