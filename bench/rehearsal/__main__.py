@@ -7,9 +7,11 @@ event has a name of its own and is deleted in the end.
 """
 
 import argparse
+import asyncio
 import os
 import resource
 import secrets
+import signal
 import sys
 import tempfile
 from pathlib import Path
@@ -28,7 +30,7 @@ from tests.support.tokens import API_KEY, SECRET, token
 TOKEN_SECONDS = 7200
 DRAIN_SHARE = 12
 """A server that is replaced sends its users away within this part of the sale."""
-BAD_OPTIONS = 2
+BAD_OPTIONS, INTERRUPTED = 2, 130
 
 
 class Unusable(Exception):  # noqa: N818 - an outcome
@@ -50,7 +52,11 @@ def tokens_of(given: argparse.Namespace, event: str) -> dict[str, str]:
 
 
 async def rehearse(given: argparse.Namespace) -> bool:
-    """Whether every promise was kept."""
+    """Whether every promise was kept; what asks this process to end cancels it."""
+    task = asyncio.current_task()
+    assert task is not None
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, task.cancel)
     event = f"rehearsal-{secrets.token_hex(3)}"
     plan = Plan(tokens_of(given, event), given.seconds, House.of(event, given.clients, given.seconds))
     if given.url:
@@ -73,7 +79,7 @@ async def rehearse(given: argparse.Namespace) -> bool:
 
 
 def main() -> int:
-    """Rehearse; returns 1 where a promise was broken, 2 where it could not be rehearsed."""
+    """Rehearse; returns 1 where a promise was broken, 2 where that could not be found out."""
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     options.add_argument("--clients", type=int, default=500)
     options.add_argument("--seconds", type=float, default=60, help="of the sale, from its opening (60)")
@@ -90,6 +96,9 @@ def main() -> int:
     except (Unusable, Down, FileNotFoundError, ValueError) as problem:
         print(f"rehearsal: {problem}", file=sys.stderr)
         return BAD_OPTIONS
+    except asyncio.CancelledError:
+        print("rehearsal: interrupted", file=sys.stderr)
+        return INTERRUPTED
 
 
 if __name__ == "__main__":

@@ -74,6 +74,17 @@ class Rehearsal:
             Down: the deployment does not answer.
         """
         await self._shop.build()
+        try:
+            await self._take_place()
+        finally:
+            if self._cluster is None:
+                # also where somebody has interrupted it: nothing stays on a deployment that goes on
+                await self._shop.tear_down({seat for b in self._buyers for seat in b.account.sold})
+        if self._cluster is not None:
+            problem = self._cluster.check_store(self._plan.house.event)
+            self.findings.check(Promise.HOLDER, not problem, problem)
+
+    async def _take_place(self) -> None:
         used = time.process_time()
         async with asyncio.TaskGroup() as group:
             announcing = group.create_task(self._shop.announce())
@@ -87,10 +98,6 @@ class Rehearsal:
             for task in living:
                 task.cancel()
         self.record.cpu_seconds = time.process_time() - used
-        if self._cluster is not None:
-            problem = self._cluster.check_store(self._plan.house.event)
-            self.findings.check(Promise.HOLDER, not problem, problem)
-        await self._shop.tear_down(sorted(seat for buyer in self._buyers for seat in buyer.account.sold))
 
     async def _ramp(self, group: asyncio.TaskGroup, living: "list[asyncio.Task[None]]") -> None:
         self.record.mark("the first come")

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import http.client
+from collections.abc import Iterable
 from typing import Any
 
 from bench.rehearsal.house import House
@@ -84,11 +85,18 @@ class Shop:
                 return {name: value for name, value in answer.json.items() if isinstance(value, int)}
         return None
 
-    async def tear_down(self, sold: list[str]) -> None:
-        """Leave nothing behind: give back what was sold, and delete the event."""
-        for at in range(0, len(sold), AT_A_TIME):
-            await self._call("DELETE", f"{self._path}/bookings", {"seats": sold[at : at + AT_A_TIME]})
-        await self._call("DELETE", self._path)
+    async def tear_down(self, sold: Iterable[str]) -> None:
+        """Leave nothing behind: give back what was sold, and delete the event.
+
+        Raises:
+            Down: it is still there.
+        """
+        seats = sorted(sold)
+        for at in range(0, len(seats), AT_A_TIME):
+            await self._call("DELETE", f"{self._path}/bookings", {"seats": seats[at : at + AT_A_TIME]})
+        answer = await self._call("DELETE", self._path)
+        if answer.status != 204:
+            raise Down(f"the event {self.event} cannot be deleted: {answer.status}")
 
     async def _call(self, method: str, path: str, body: Any = None, **headers: str) -> Answer:
         try:

@@ -1,13 +1,17 @@
 """The rehearsal's own judgement: what breaks a promise is found, and what does not is no breach."""
 
+import argparse
 import asyncio
 from html.parser import HTMLParser
+from pathlib import Path
 from typing import Any
 
+import jwt
 import pytest
 
 from bench.raw import Wire
 from bench.rehearsal import plots
+from bench.rehearsal.__main__ import Unusable, tokens_of
 from bench.rehearsal.account import Account, Holders, Place
 from bench.rehearsal.course import Plan
 from bench.rehearsal.house import House
@@ -190,6 +194,24 @@ def test_a_slow_time_is_no_broken_promise() -> None:
     assert (0.1, 9.0) == (record.answers.percentile(49), found.times[0].p99)
     assert "0.50 s late" in found.bottleneck
     assert "" == verdict(findings, Record()).bottleneck
+
+
+def test_tokens_are_signed_or_given(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those of a deployment that is there are signed with its secret, or come from a file that has enough."""
+    few = tmp_path / "tokens"
+    few.write_text("one\ntwo\n")
+    monkeypatch.setenv("KEEPSEAT_JWT_SECRET", "")
+    given = argparse.Namespace(clients=2, url="https://rt.example", tokens="")
+    with pytest.raises(Unusable, match="set KEEPSEAT_JWT_SECRET, or give --tokens"):
+        tokens_of(given, "e")
+    with pytest.raises(Unusable, match="has 2 tokens for 3 clients"):
+        tokens_of(argparse.Namespace(clients=3, url=given.url, tokens=str(few)), "e")
+    monkeypatch.setenv("KEEPSEAT_JWT_SECRET", "s" * 32)
+    signed = tokens_of(given, "e")
+    given.tokens = str(few)
+
+    assert {"e-0": "one", "e-1": "two"} == tokens_of(given, "e")
+    assert "e-1" == jwt.decode(signed["e-1"], "s" * 32, ["HS256"])["sub"]
 
 
 def test_percentiles_are_those_of_each_second() -> None:
