@@ -15,7 +15,7 @@ from bench.rehearsal.line import Target
 from bench.rehearsal.presence import Surroundings
 from bench.rehearsal.promises import Findings, Promise
 from bench.rehearsal.record import Record, Sample
-from bench.rehearsal.shop import Shop
+from bench.rehearsal.shop import Down, Shop
 from tests.support.api import Api
 
 COMING_PER_SECOND = 50
@@ -76,6 +76,10 @@ class Rehearsal:
         await self._shop.build()
         try:
             await self._take_place()
+        except ExceptionGroup as group:
+            if (down := group.subgroup(Down)) is None:
+                raise
+            raise Down(f"{down.exceptions[0]}") from group
         finally:
             if self._cluster is None:
                 # also where somebody has interrupted it: nothing stays on a deployment that goes on
