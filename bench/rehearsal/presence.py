@@ -185,7 +185,7 @@ class Presence:
 
     def _refused(self, frame: Frame) -> None:
         self._retry_ms = frame.get("details", {}).get("retryAfterMs")
-        self._around.record.refused(frame["code"])
+        self._around.record.refused(f"{frame['code']}: {frame['message']}")
 
     def _ended(self, line: Line) -> None:
         if self._has_left:

@@ -40,7 +40,7 @@ class Verdict(NamedTuple):
     errors: Counter[str]
     """Commands and calls that were answered with an error, by code."""
     bottleneck: str
-    """Why the generator was the bottleneck; empty where it was none."""
+    """Why the generator, or its machine, was the bottleneck; empty where neither was."""
 
     @property
     def is_good(self) -> bool:
@@ -87,7 +87,8 @@ def bottleneck(record: Record) -> str:
     lag, share = record.lags.percentile(99), record.cpu_seconds / max(record.now, 1)
     if lag <= LAG_SECONDS and share <= CPU_SHARE:
         return ""
+    who = "load generator" if share > CPU_SHARE else "machine of the load generator"
     return (
-        f"The load generator was the bottleneck: its loop was {lag:.2f} s late at the 99th percentile, and "
-        f"it used {share:.0%} of a core. The times are upper bounds; use another machine, or fewer clients."
+        f"The {who} was the bottleneck: its loop was {lag:.2f} s late at the 99th percentile, while it used "
+        f"{share:.0%} of a core. The times are upper bounds; use another machine for it, or fewer clients."
     )
