@@ -12,6 +12,7 @@ from tests.support.servers import ServerProcess
 from tests.support.stores import StoreProcess, valkey_binary
 
 NAMES = ("one", "two", "three")
+MOST_CLIENTS = 15_000
 CHECKS = 10
 """A server is out after so many failed checks, 100 ms each."""
 DRAIN_SECONDS = 60.0
@@ -67,7 +68,7 @@ async def running(folder: Path, drain_seconds: float) -> AsyncIterator[Cluster]:
                 drain_seconds=drain_seconds + GOODBYE_SECONDS,
                 trusted_proxies="127.0.0.1/32",
                 # all buyers come from one address
-                max_unauthenticated_per_address=0,
+                max_unauthenticated_per_address=MOST_CLIENTS,
             )
             for name in NAMES
         ]
