@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 PY := .venv/bin/python
 
-.PHONY: run cluster test lint lint-deploy bench bench-peers bench-docs demo-crowd screenshots lock debian clean
+.PHONY: run cluster test lint lint-deploy bench bench-peers bench-docs rehearsal demo-crowd screenshots lock debian clean
 
 run: .venv/.server  ## one process, embedded Valkey, demo page on http://127.0.0.1:8000
 	$(PY) server.py $(ARGS)
@@ -36,6 +36,10 @@ bench-docs: .venv/.peers  ## tables and plots of docs/performance.md, from var/*
 	cp bench/peers/package.json .venv/peers
 	$(NPM) install --silent --no-fund --no-audit --no-package-lock --prefix .venv/peers
 	touch $@
+
+rehearsal: .venv/.dev  ## a sale with cuts and a deploy, and a report on every promise: var/rehearsal.html
+	@bash tests/support/debian.sh haproxy
+	$(PY) -m bench.rehearsal $(ARGS)
 
 demo-crowd: .venv/.dev  ## buyers for the demo that runs on http://127.0.0.1:8000
 	$(PY) -m bench.crowd $(ARGS)

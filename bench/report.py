@@ -72,23 +72,24 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 def machine() -> dict[str, Any]:
     """What the figures are of: date, machine, versions."""
-    packages = {
-        name: json.loads((INSTALLED / "node_modules" / name / "package.json").read_text())["version"]
-        for name in PEERS
-    }
     return {
         "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
         "cpu": _cpu(),
         "cores": os.cpu_count(),
         "kernel": platform.release(),
         "python": platform.python_version(),
-        "node": _says(str(NODE), "--version"),
         "store": _says(valkey_binary(), "--version"),
         "tornado": version("tornado"),
         "uvloop": version("uvloop"),
-        **packages,
-        **_installed(),
     }
+
+
+def _peers() -> dict[str, str]:
+    packages = {
+        name: json.loads((INSTALLED / "node_modules" / name / "package.json").read_text())["version"]
+        for name in PEERS
+    }
+    return {"node": _says(str(NODE), "--version"), **packages, **_installed()}
 
 
 def _installed() -> dict[str, str]:
@@ -113,6 +114,6 @@ def _says(*command: str) -> str:
 
 
 def write(path: str, result: Mapping[str, Any]) -> None:
-    """Write a result as JSON, where a path is given."""
+    """Write a result that was measured beside the peers as JSON, where a path is given."""
     if path:
-        Path(path).write_text(json.dumps({"machine": machine(), **result}, indent=1) + "\n")
+        Path(path).write_text(json.dumps({"machine": machine() | _peers(), **result}, indent=1) + "\n")

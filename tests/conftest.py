@@ -3,7 +3,7 @@
 import asyncio
 import inspect
 import os
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Generator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +34,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_runtest_makereport(item: pytest.Item) -> Iterator[Any]:
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, Any, Any]:
     """Show what the servers said in a test that failed, and let nothing be skipped where all must run."""
     report = yield
     if report.skipped and not hasattr(report, "wasxfail") and os.environ.get("CI") == "true":
@@ -163,7 +163,7 @@ def own_store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Callab
     made: list[StoreProcess] = []
 
     def start(**options: str) -> StoreProcess:
-        made.append(StoreProcess(binary, tmp_path / f"store-{len(made)}", **options))
+        made.append(StoreProcess(binary, tmp_path / f"store-{len(made)}", None, **options))
         return made[-1]
 
     yield start

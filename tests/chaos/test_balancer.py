@@ -1,5 +1,6 @@
 """Behind a sticky balancer, as an AWS ALB is one: HAProxy with the configuration of ``deploy/``."""
 
+import signal
 from collections.abc import Awaitable, Callable, Iterator
 from typing import Any
 
@@ -117,6 +118,25 @@ async def test_a_server_that_is_taken_out(servers: Servers, balance: Balance, co
     assert home is not server_of(after, both)
     assert ["missed"] == missed
     after.assert_contiguous()
+
+
+async def test_who_is_sent_away_is_taken_in_at_once(
+    servers: Servers, balance: Balance, connect: Connect
+) -> None:
+    """A server drains, and no check has failed yet: the cookie still names it, and its no is not what the
+    client gets to hear."""
+    (leaving,) = servers(drain_seconds=60)
+    (staying,) = servers()
+    balancer = balance(leaving, staying, fall=100_000)
+    before = await connect_to(leaving, [leaving, staying], connect, balancer)
+    await before.do("join-event", eventId="123")
+    leaving.signal(signal.SIGTERM)
+    await before.expect("reconnect", 30)
+    after = await connect(balancer.ws_url, user="mina", before=before, headers=cookie_of(before))
+    restored = await after.expect("session-restored", 30)
+
+    assert staying is server_of(after, [leaving, staying])
+    assert [True, True] == [room["recovered"] for room in restored["rooms"]]
 
 
 @pytest.mark.parametrize("how", ["frozen", "without its store"])

@@ -1,5 +1,7 @@
 """What must hold of every sale, seen from outside: by raw clients, and in the store itself."""
 
+from typing import cast
+
 from redis import Redis
 
 from session import keys
@@ -13,7 +15,8 @@ AT_REST_SECONDS = 10.0
 
 def holds(store: "Redis", event_id: str) -> dict[str, dict[int, str]]:
     """User -> index -> seat, as the store has them."""
-    return {user: _seats(line) for user, line in store.hgetall(keys.sale(event_id).holds).items()}
+    lines = cast(dict[str, str], store.hgetall(keys.sale(event_id).holds))
+    return {user: _seats(line) for user, line in lines.items()}
 
 
 def _seats(line: str) -> dict[int, str]:
