@@ -201,6 +201,7 @@ def _start(services: Services, valkey: Embedded | None) -> set["asyncio.Task[Any
         "ticker": services.ticker.run(),
         "lobby": services.lobby.run(),
         "boards": services.boards.run(),
+        "recorder": services.recorder.run(),
         "census": services.census.run(),
         "hub": services.hub.run(),
         "verifier": services.verifier.run(),

@@ -14,6 +14,7 @@ from handlers.base import MAX_EVENT_BODY_BYTES, Handler, api_key_of
 from session.events import EventDraft
 from session.manager import Session
 from session.protocol import MAX_DATA_BYTES, Code, EventId, Refused, RoomName, RoomPosition, SeatIds, UserId
+from session.recorder import history
 from session.sale import Who
 from session.services import Services
 from session.store import Unavailable
@@ -219,6 +220,7 @@ class InQueue(ApiHandler):
             raise HTTPError(404, "this user has no place in the line")
         if verdict == "full":
             raise HTTPError(409, "as many are in as the event has room for")
+        self.services.recorder.queue(user_id, event_id, "admitted" if action == "admit" else "removed")
         self.answer({"eventId": event_id, "userId": user_id, "action": action})
 
 
@@ -237,6 +239,8 @@ class Holds(ApiHandler):
             held = bool(holding.seats)
         if not held:
             raise HTTPError(409, "this user holds no seats there")
+        change = "released" if action == "release" else "extended"
+        self.services.recorder.seats(user_id, event_id, change, holding.seats)
         self.answer({"held": holding.seats, "holdExpiresAt": holding.expires_at})
 
 
@@ -250,6 +254,7 @@ class Bookings(ApiHandler):
         booking = await self.services.seats.book(
             event_id, str(order.user_id), order.seats, f"a:{key}" if key else ""
         )
+        self.services.recorder.seats(str(order.user_id), event_id, "booked", booking.seats)
         answer = {
             "bookingId": booking.booking_id,
             "seats": booking.seats,
@@ -309,6 +314,21 @@ class OneUser(ApiHandler):
             if holding.seats:
                 return holding.seats
         return []
+
+
+class History(ApiHandler):
+    """``/api/users/<id>/history``"""
+
+    async def get(self, user_id: str) -> None:
+        """What befell a user last, over all servers, newest first: why was I thrown out?"""
+        user_id = checked("user id", user_id, UserId)
+        notes, user = await asyncio.gather(
+            self.services.recorder.read(user_id), self.services.manager.user(user_id)
+        )
+        events = history(notes, user.connections if user is not None else [])
+        if not events and user is None:
+            raise HTTPError(404, "nothing is known of this user")
+        self.answer({"userId": user_id, "events": events})
 
 
 class Disconnect(ApiHandler):
@@ -392,6 +412,7 @@ ROUTES = [
     (r"/api/rooms/([^/]+)/messages", Messages),
     (r"/api/overview", OverviewPage),
     (r"/api/users/([^/]+)", OneUser),
+    (r"/api/users/([^/]+)/history", History),
     (r"/api/users/([^/]+)/disconnect", Disconnect),
     (r"/api/users/([^/]+)/revoke", Revoke),
     (r"/api(?:/.*)?", NoSuchCall),

@@ -20,6 +20,7 @@ from session.hub import Hub
 from session.listener import Listener
 from session.manager import LINE, SessionManager
 from session.protocol import Event, QueueEntryAllowed, QueueLeft, QueueUpdated, Refused
+from session.recorder import Recorder
 from session.sale import Replaced, Who
 from session.store import DEADLINE_MS, Store, Unavailable
 from session.ticker import Ticker
@@ -47,7 +48,7 @@ class Lobby:
 
     def __init__(
         self, *, store: Store, waiting_rooms: WaitingRooms, manager: SessionManager, hub: Hub,
-        listener: Listener, ticker: Ticker, issuer: Issuer,
+        listener: Listener, ticker: Ticker, issuer: Issuer, recorder: Recorder,
     ) -> None:  # fmt: skip
         self._store = store
         self._waiting_rooms = waiting_rooms
@@ -56,6 +57,7 @@ class Lobby:
         self._listener = listener
         self._ticker = ticker
         self._issuer = issuer
+        self._recorder = recorder
         self._crowds: dict[str, Crowd] = {}
         self._leaving: dict[tuple[str, str], None] = {}
         """(event, user) whose last connection here has ended."""
@@ -225,11 +227,14 @@ class Lobby:
 
     def on_admitted(self, event_id: str, user_id: str, until: int | None) -> None:
         """Tell a user that it may enter."""
-        self._hub.tell(user_id, self._event(event_id, user_id, ADMITTED, 0, until))
+        if user_id in self._hub.users:
+            self._recorder.queue(user_id, event_id, ADMITTED)
+            self._hub.tell(user_id, self._event(event_id, user_id, ADMITTED, 0, until))
 
     def on_left(self, event_id: str, user_id: str, by: str, why: str) -> None:
         """Tell a user that its place, or its admission, is gone."""
         if user_id in self._hub.users:
+            self._recorder.queue(user_id, event_id, why)
             self._hub.tell(user_id, _left(event_id, why), but=by)
             self._hub.leave_room(user_id, f"queue:{event_id}")
             if why != "left":

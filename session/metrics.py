@@ -79,6 +79,11 @@ class Metrics:
         self.store_seconds = Histogram(
             "keepseat_store_seconds", "Round trip of a script", ["script"], buckets=SECONDS, registry=r
         )
+        self.notes_lost = Counter(
+            "keepseat_history_lost",
+            "Events of users that their histories lack: the store was away",
+            registry=r,
+        )
         self.pubsub_reconnects = Counter("keepseat_pubsub_reconnects", "Subscriptions made anew", registry=r)
         self.canary_seconds = Gauge("keepseat_canary_seconds", "Age of the last canary heard", registry=r)
         self.loop_lag = Gauge("keepseat_loop_lag_seconds", "How late the last tick was", registry=r)

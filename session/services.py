@@ -17,6 +17,7 @@ from session.lobby import Lobby
 from session.manager import SessionManager
 from session.metrics import Metrics
 from session.presence import Presence
+from session.recorder import Recorder
 from session.rooms import Rooms
 from session.seat_commands import SeatCommands
 from session.seats import Seats
@@ -43,6 +44,7 @@ class Services:
     issuer: Issuer
     sign_ins: SignIns
     manager: SessionManager
+    recorder: Recorder
     rooms: Rooms
     events: Events
     hub: Hub
@@ -78,6 +80,7 @@ def build(config: Config, *, redis_url: str, secret: str, api_key: str) -> Servi
     verifier, issuer = Verifier(config, secret), Issuer(config, secret)
     verifier.on_previous = metrics.previous_keys.labels("jwt").inc
     manager = SessionManager(store, config, leases)
+    recorder = Recorder(store, config, metrics)
     rooms = Rooms(store, config)
     hub = Hub(config, metrics)
     listener = Listener(store, rooms, hub, metrics, leases.instance)
@@ -85,15 +88,15 @@ def build(config: Config, *, redis_url: str, secret: str, api_key: str) -> Servi
     presence = Presence(rooms, hub, leases)
     seats, waiting_rooms = Seats(store, config), WaitingRooms(store, config, leases)
     ticker = Ticker(waiting_rooms, seats)
-    boards = Boards(store, seats, hub, listener)
+    boards = Boards(store, seats, hub, listener, recorder)
     lobby = Lobby(
         store=store, waiting_rooms=waiting_rooms, manager=manager, hub=hub, listener=listener,
-        ticker=ticker, issuer=issuer,
+        ticker=ticker, issuer=issuer, recorder=recorder,
     )  # fmt: skip
     janitor = Janitor(manager, hub, leases)
     entrance = Entrance(
         config=config, metrics=metrics, store=store, verifier=verifier, manager=manager, hub=hub,
-        listener=listener, leases=leases, janitor=janitor, lobby=lobby, boards=boards,
+        listener=listener, leases=leases, janitor=janitor, lobby=lobby, boards=boards, recorder=recorder,
     )  # fmt: skip
     watch.on_doubt = janitor.doubt
     watch.on_line, watch.on_seats = lobby.look_up, boards.look_up
@@ -105,11 +108,11 @@ def build(config: Config, *, redis_url: str, secret: str, api_key: str) -> Servi
     )  # fmt: skip
     line = LineCommands(
         config=config, manager=manager, waiting_rooms=waiting_rooms, listener=listener, entrance=entrance,
-        lobby=lobby,
+        lobby=lobby, recorder=recorder,
     )  # fmt: skip
     seating = SeatCommands(
         config=config, manager=manager, seats=seats, waiting_rooms=waiting_rooms, listener=listener,
-        entrance=entrance, boards=boards, ticker=ticker,
+        entrance=entrance, boards=boards, ticker=ticker, recorder=recorder,
     )  # fmt: skip
     commands.add(line.table)
     commands.add(seating.table)
@@ -133,7 +136,7 @@ def build(config: Config, *, redis_url: str, secret: str, api_key: str) -> Servi
     return Services(
         config=config, metrics=metrics, api_key=api_key, store=store, survey=survey, leases=leases,
         verifier=verifier, issuer=issuer, sign_ins=SignIns(store, verifier, issuer, config), manager=manager,
-        rooms=rooms, events=events, hub=hub, listener=listener, watch=watch, presence=presence,
-        seats=seats, boards=boards, waiting_rooms=waiting_rooms, ticker=ticker, lobby=lobby,
-        janitor=janitor, entrance=entrance, commands=commands, census=census,
+        recorder=recorder, rooms=rooms, events=events, hub=hub, listener=listener, watch=watch,
+        presence=presence, seats=seats, boards=boards, waiting_rooms=waiting_rooms, ticker=ticker,
+        lobby=lobby, janitor=janitor, entrance=entrance, commands=commands, census=census,
     )  # fmt: skip

@@ -53,8 +53,20 @@ local function fenced(session, socket, order)
   return {'lost'}
 end
 
+-- Notes what befell a user, for its flight recorder: newest first, 50 at most. The same again has the last time
+-- only, so that who is refused ever anew pushes nothing out. A full store must not break what is noted.
+local function record(recorder, ttl, what, at)
+  local newest, entry = redis.call('LINDEX', recorder, 0), int(at or now) .. ' ' .. what
+  if newest and newest:match('^%d+ (.*)$') == what then redis.pcall('LSET', recorder, 0, entry)
+  else
+    redis.pcall('LPUSH', recorder, entry)
+    redis.call('LTRIM', recorder, 0, 49)
+  end
+  if redis.call('PTTL', recorder) < tonumber(ttl) then redis.call('PEXPIRE', recorder, ttl) end
+end
+
 -- Removes connections of a user for good: at most ten tombstones are kept, the newest. s: the hash as it was.
-local function bury(session, s, sockets)
+local function bury(session, s, sockets, recorder, ttl)
   if #sockets == 0 then return end
   local old = {}
   for field, at in pairs(s) do
@@ -63,6 +75,8 @@ local function bury(session, s, sockets)
   table.sort(old, function(a, b) return a[2] < b[2] end)
   for i = 1, #old + #sockets - 10 do if old[i] then redis.call('HDEL', session, old[i][1]) end end
   for _, id in ipairs(sockets) do
+    local was = (s['c:' .. id] or ''):match('^(.-):%d+$')
+    if was then record(recorder, ttl, 'replaced ' .. was .. ' ' .. id .. s['c:' .. id]:gsub('^.*:', ' ')) end
     redis.call('HDEL', session, 'c:' .. id)
     redis.call('HSET', session, 'x:' .. id, int(now))
   end
