@@ -139,6 +139,7 @@ async def serve(life: Life, sockets: list[socket.socket], parent: int | None) ->
     """The life of one process on its event loop, from its parts to its exit status."""
     config = life.config
     services = build(config, redis_url=life.url, secret=life.secret, api_key=life.api_key)
+    logs.name_server(lambda: services.leases.instance)
     stop = asyncio.Event()
     hurry = asyncio.Event()
     _on_signals(stop, hurry)

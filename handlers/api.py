@@ -3,6 +3,7 @@
 import asyncio
 import re
 import secrets
+from functools import cached_property
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -10,7 +11,9 @@ from msgspec import Meta, Raw, Struct
 from tornado.httputil import HTTPServerRequest
 from tornado.web import HTTPError
 
+from handlers.audit import Audit, Call, fingerprint, request_id
 from handlers.base import MAX_EVENT_BODY_BYTES, Handler, api_key_of
+from handlers.doorway import Doorway
 from session.events import EventDraft
 from session.manager import Session
 from session.protocol import MAX_DATA_BYTES, Code, EventId, Refused, RoomName, RoomPosition, SeatIds, UserId
@@ -123,14 +126,40 @@ def idempotency_key(handler: Handler) -> str | None:
 class ApiHandler(Handler):
     """Base of the calls that only the back end may make."""
 
+    caller: str | None = None
+    """The fingerprint of the API key that was accepted."""
+
+    @cached_property
+    def call_id(self) -> str:
+        """By which the caller finds its call in our log."""
+        return request_id(self.request)
+
     def set_default_headers(self) -> None:
         """Nothing here is for a cache."""
         self.set_header("Cache-Control", "no-store")
+        self.set_header("X-Request-Id", self.call_id)
 
     def prepare(self) -> None:
         """Ask for the API key before anything else."""
         self.require_api_key()
+        self.caller = fingerprint(self.request)
         super().prepare()
+
+    def on_finish(self) -> None:
+        """Write it down."""
+        doorway: Doorway = self.settings["doorway"]
+        audit: Audit = self.settings["audit"]
+        call = Call(
+            key=self.caller,
+            method=self.request.method or "",
+            path=_path_of(type(self)),
+            target=[str(part) for part in self.path_args],
+            status=self.get_status(),
+            ms=1000 * self.request.request_time(),
+            request_id=self.call_id,
+            address=doorway.address_of(self.request),
+        )
+        audit.write(call)
 
 
 class EventList(ApiHandler):
@@ -419,3 +448,9 @@ ROUTES = [
     (r"/events", PublicEventList),
     (r"/events/([^/]+)", PublicEvent),
 ]
+
+
+def _path_of(handler: type[ApiHandler]) -> str:
+    """The path of a call, with ``*`` for what it names."""
+    (pattern,) = (pattern for pattern, known in ROUTES if known is handler)
+    return pattern.replace("([^/]+)", "*").replace("(?:/.*)?", "/**")

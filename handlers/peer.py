@@ -102,7 +102,7 @@ class Peer:
         except BadCommand as bad:
             self._bad(bad)
         except Exception:
-            log.exception("a command failed")
+            log.exception("a command failed", extra=connection.about)
             self.crashed(command_id)
         finally:
             connection.done()

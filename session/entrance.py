@@ -279,7 +279,9 @@ class Entrance:
         except Unavailable:
             raise
         except Refused as refused:
-            log.warning("rooms of a lost session are not written back: %s", refused.message)
+            log.warning(
+                "rooms of a lost session are not written back: %s", refused.message, extra=connection.about
+            )
 
     def removed(self, connection: Connection, gone: Gone) -> None:
         """Close a connection that was removed from its user's."""

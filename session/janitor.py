@@ -154,7 +154,7 @@ class Janitor:
             raise
         except Exception:
             # one connection's trouble is not the others'
-            log.exception("a connection could not be attached again")
+            log.exception("a connection could not be attached again", extra=connection.about)
             connection.close(Close.RESTART, "restart")
 
     async def start_over(self) -> None:

@@ -136,7 +136,11 @@ class Recorder:
                 self._put(user_id, (*notes, *newer))
             elif isinstance(result, BaseException):
                 # a user's diary is worth no more than that: nobody else is to suffer
-                log.error("what befell a user could not be noted", exc_info=result)
+                log.error(
+                    "what befell a user could not be noted",
+                    exc_info=result,
+                    extra={"fields": {"user": user_id}},
+                )
                 self._metrics.notes_lost.inc(len(notes))
         return not is_away
 

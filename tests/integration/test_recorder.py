@@ -77,8 +77,8 @@ async def test_the_history_of_a_user_over_two_servers(servers: Servers, connect:
     assert restored["rooms"]
     assert booked.status == 201
     expected = [
-        "connected", "room-joined", "queue-admitted", "room-joined", "seats-held", "seats-released", "renewed",
-        "closed", "connected", "restored", "seats-booked", "queue-left", "removed", "closed",
+        "connected", "room-joined", "queue-admitted", "room-joined", "seats-held", "seats-released",
+        "renewed", "closed", "connected", "restored", "seats-booked", "queue-left", "removed", "closed",
     ]  # fmt: skip
     assert sorted(expected) == sorted(event["type"] for event in found)
     assert ["connected", "closed", "connected", "removed", "closed"] == [
@@ -115,7 +115,7 @@ async def test_nothing_is_told_of_whom_nothing_is_known(servers: Servers) -> Non
 
 
 async def test_a_dead_servers_connections_are_told_of(valkey: StoreProcess) -> None:
-    """It wrote nothing itself: the servers that find what it has left behind do, with since when it was there."""
+    """It wrote nothing itself: the servers that find what it has left do, with since when it was there."""
     cluster = Cluster(Config(), valkey.url, valkey.client)
     await cluster.start(2)
     try:
