@@ -283,7 +283,6 @@ class Bookings(ApiHandler):
         booking = await self.services.seats.book(
             event_id, str(order.user_id), order.seats, f"a:{key}" if key else ""
         )
-        self.services.recorder.seats(str(order.user_id), event_id, "booked", booking.seats)
         answer = {
             "bookingId": booking.booking_id,
             "seats": booking.seats,

@@ -106,7 +106,6 @@ class DemoBookings(DemoHandler):
         booking = await self.services.seats.book(
             str(payment.event_id), identity.user_id, payment.seats, request_id
         )
-        self.services.recorder.seats(identity.user_id, str(payment.event_id), "booked", booking.seats)
         self.answer(
             {"bookingId": booking.booking_id, "seats": booking.seats, "replicated": booking.replicated}, 201
         )

@@ -110,6 +110,8 @@ class Entrance:
                 ):
                     self._metrics.restore_seconds.observe(time.monotonic() - started)
         except Refused as refused:
+            if resume is not None:
+                self._metrics.reconnect_failures.labels(refused.code.value).inc()
             # the store is away, or no key set was ever loaded: that is no fault of the token's
             away = refused.code is Code.UNAVAILABLE
             (self.turn_away if away else self.refuse)(connection, refused, command_id)
@@ -328,7 +330,9 @@ class Entrance:
             connection.write(greeting)
             self._listener.enter(connection, Admission(room, position, None))
             return
-        self._metrics.reconnects.inc()
+        before, here = attached.session.last_instance, self._leases.instance
+        server = "unknown" if before is None else "same" if before == here else "other"
+        self._metrics.reconnects.labels(server).inc()
         wanted = self._wanted(attached, resume)
         wanted = {mine: wanted.pop(mine, None)} | wanted
         refused = self._refusals(connection, wanted)
@@ -506,6 +510,7 @@ class Entrance:
             return own, b""
         entered = self._listener.enter(connection, admission)
         self._restores["recovered" if entered.recovered else "reset"].inc()
+        self._metrics.recovered.inc(entered.missed)
         if name.startswith(EVENT_PREFIX):
             connection.event_id = name.removeprefix(EVENT_PREFIX)
             admission.room.tell_count_again()

@@ -1,5 +1,6 @@
 """Everything one server process is made of, put together once, in the order of the arrows."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from session.boards import Boards
@@ -87,11 +88,11 @@ def build(config: Config, *, redis_url: str, secret: str, api_key: str) -> Servi
     watch = Watch(store, rooms, manager, hub, listener)
     presence = Presence(rooms, hub, leases)
     seats, waiting_rooms = Seats(store, config), WaitingRooms(store, config, leases)
-    ticker = Ticker(waiting_rooms, seats)
+    ticker = Ticker(waiting_rooms, seats, metrics)
     boards = Boards(store, seats, hub, listener, recorder)
     lobby = Lobby(
         store=store, waiting_rooms=waiting_rooms, manager=manager, hub=hub, listener=listener,
-        ticker=ticker, issuer=issuer, recorder=recorder,
+        ticker=ticker, issuer=issuer, recorder=recorder, metrics=metrics,
     )  # fmt: skip
     janitor = Janitor(manager, hub, leases)
     entrance = Entrance(
@@ -123,6 +124,11 @@ def build(config: Config, *, redis_url: str, secret: str, api_key: str) -> Servi
         lobby.put_back_all()
         boards.doubt_all()
 
+    def on_booking(event_id: str, user_id: str, booked: Sequence[str]) -> None:
+        metrics.bookings.labels("ok" if booked else "conflict").inc()
+        if booked:
+            recorder.seats(user_id, event_id, "booked", booked)
+
     def on_user_gone(user_id: str) -> None:
         lobby.user_gone(user_id)
         boards.forget(user_id)
@@ -133,6 +139,7 @@ def build(config: Config, *, redis_url: str, secret: str, api_key: str) -> Servi
     )
     leases.on_incarnation = on_incarnation
     hub.on_user_gone = on_user_gone
+    seats.on_booking = on_booking
     return Services(
         config=config, metrics=metrics, api_key=api_key, store=store, survey=survey, leases=leases,
         verifier=verifier, issuer=issuer, sign_ins=SignIns(store, verifier, issuer, config), manager=manager,

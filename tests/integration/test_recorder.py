@@ -6,7 +6,7 @@ from typing import Any
 from session import keys
 from session.config import Config
 from session.manager import SessionManager, new_socket_id
-from session.metrics import Metrics
+from session.metrics import Metrics, counted
 from session.protocol import Refused
 from session.recorder import MOST, Recorder, history, lost
 from session.store import Store
@@ -239,9 +239,7 @@ async def test_notes_wait_for_the_store(valkey: StoreProcess) -> None:
     valkey.freeze()
     try:
         recorder.note(USER, "refused i-a first")
-        await eventually(
-            lambda: metrics.value("keepseat_store_errors_total", outcome="unknown"), "it was tried", PATIENCE
-        )
+        await eventually(lambda: counted(metrics.store_errors, outcome="unknown"), "it was tried", PATIENCE)
         for n in range(MOST + 5):
             recorder.note(USER, f"refused i-a r{n}")
         noted_by = store.clock.now_ms()
