@@ -50,7 +50,7 @@ class Metrics:
         self.refused = Counter("keepseat_refusals", "Connections refused, by reason", ["reason"], registry=r)
         self.reconnects = Counter(
             "keepseat_reconnects",
-            "Connections that came back, with a position or to a stored session: to the same server or another",
+            "Connections that came back, with a position or to a stored session, by server",
             ["server"],
             registry=r,
         )
