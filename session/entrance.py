@@ -54,7 +54,7 @@ from session.recovery import Position
 from session.sale import Replaced
 from session.seats import NOTHING, Holding
 from session.store import Store, Unavailable
-from session.tokens import Identity, Verifier
+from session.tokens import Expired, Identity, Verifier
 from session.turnstile import Turnstile, retry_after_ms
 from session.waiting_room import Place
 
@@ -110,6 +110,9 @@ class Entrance:
                 ):
                     self._metrics.restore_seconds.observe(time.monotonic() - started)
         except Refused as refused:
+            if isinstance(refused, Expired):
+                what = f"refused {self._leases.instance} {refused.code.value}"
+                self._recorder.note(refused.user_id, what)
             if resume is not None:
                 self._metrics.reconnect_failures.labels(refused.code.value).inc()
             # the store is away, or no key set was ever loaded: that is no fault of the token's

@@ -114,6 +114,17 @@ async def test_nothing_is_told_of_whom_nothing_is_known(servers: Servers) -> Non
     assert [404, 422, 401] == [answer.status for answer in answers]
 
 
+async def test_who_comes_with_a_token_that_has_expired_is_told_of(servers: Servers, connect: Connect) -> None:
+    """It is signed, so it is known whose it is; a forged one says nothing of anybody."""
+    (server,) = servers()
+    for bad in (token(USER, lifetime=-100), token(USER, secret="another secret of 32 bytes, at least")):
+        await (await connect(server, token=bad, wait=False)).closed(PATIENCE)
+
+    (refused,) = await history_with(Api(server), "refused")
+
+    assert "token_expired" == refused["reason"]
+
+
 async def test_a_dead_servers_connections_are_told_of(valkey: StoreProcess) -> None:
     """It wrote nothing itself: the servers that find what it has left do, with since when it was there."""
     cluster = Cluster(Config(), valkey.url, valkey.client)
