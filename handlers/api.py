@@ -3,6 +3,7 @@
 import asyncio
 import re
 import secrets
+from collections.abc import Sequence
 from functools import cached_property
 from typing import Annotated, Any, Literal
 
@@ -17,7 +18,7 @@ from handlers.doorway import Doorway
 from session.events import EventDraft
 from session.manager import Session
 from session.protocol import MAX_DATA_BYTES, Code, EventId, Refused, RoomName, RoomPosition, SeatIds, UserId
-from session.recorder import history
+from session.recorder import Happened, history
 from session.sale import Who
 from session.services import Services
 from session.store import Unavailable
@@ -91,6 +92,13 @@ class RevokeOrder(Struct, rename="camel", frozen=True, forbid_unknown_fields=Tru
         if self.jti is not None:
             return token_mark(self.jti)
         return "" if self.sid is None else sign_in_mark(self.sid)
+
+
+class UserHistory(Struct, rename="camel", frozen=True):
+    """What befell a user last, over all servers, newest first."""
+
+    user_id: str
+    events: Sequence[Happened]
 
 
 class NewMessage(Struct, frozen=True):
@@ -356,7 +364,7 @@ class History(ApiHandler):
         events = history(notes, user.connections if user is not None else [])
         if not events and user is None:
             raise HTTPError(404, "nothing is known of this user")
-        self.answer({"userId": user_id, "events": events})
+        self.answer(UserHistory(user_id, events))
 
 
 class Disconnect(ApiHandler):

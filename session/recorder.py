@@ -11,6 +11,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from itertools import islice
 from typing import Any, NamedTuple
 
+import msgspec
+from msgspec import UNSET, Struct, UnsetType, field
+
 from session import keys
 from session.config import Config
 from session.connection import Connection
@@ -170,35 +173,55 @@ def lost(instance: str, socket_id: str) -> str:
 # --- what operators read ---
 
 
-def history(notes: Iterable[str], sockets: Iterable[Socket]) -> list[dict[str, Any]]:
+class Happened(Struct, rename="camel", frozen=True, kw_only=True):
+    """Something befell a user, at a time (Unix ms); which other fields it has goes by its ``type``."""
+
+    at: int
+    type: str
+    instance: str | UnsetType = UNSET
+    socket_id: str | UnsetType = UNSET
+    code: int | UnsetType = UNSET
+    by: str | UnsetType = UNSET
+    reason: str | UnsetType | None = UNSET
+    from_: str | UnsetType | None = field(default=UNSET, name="from")
+    rooms: int | UnsetType = UNSET
+    reset: int | UnsetType = UNSET
+    missed: int | UnsetType = UNSET
+    token_expires_at: int | UnsetType = UNSET
+    room: str | UnsetType = UNSET
+    event_id: str | UnsetType = UNSET
+    count: int | UnsetType = UNSET
+    seats: list[str] | UnsetType = UNSET
+
+
+def history(notes: Iterable[str], sockets: Iterable[Socket]) -> list[Happened]:
     """A user's events, newest first, from its notes and the connections that it has now.
 
     That a connection came is no note of its own: it is told by how it ended, or by its being there.
     """
-    events = [_event(note) for note in notes]
-    came: dict[str, dict[str, Any]] = {
-        s.socket_id: _came(s.socket_id, s.instance, s.connected_at) for s in sockets
-    }
-    for event in events:
-        at = event.pop("connectedAt", 0)
-        if at and event["socketId"] not in came:
-            came[event["socketId"]] = _came(event["socketId"], event["instance"], at)
-    events += sorted(came.values(), key=lambda event: -int(event["at"]))
+    events, came = [], {s.socket_id: _came(s.socket_id, s.instance, s.connected_at) for s in sockets}
+    for note in notes:
+        words = _words(note)
+        at = words.pop("connectedAt", 0)
+        if at:
+            came.setdefault(words["socketId"], _came(words["socketId"], words["instance"], at))
+        events.append(msgspec.convert(words, Happened))
     # servers' clocks follow the store's within milliseconds; notes may have waited for the store
-    return sorted(events, key=lambda event: -int(event["at"]))[:MOST]
+    return sorted((*events, *came.values()), key=lambda event: -event.at)[:MOST]
 
 
-def _came(socket_id: str, instance: str, at: int) -> dict[str, Any]:
-    return {"at": at, "type": "connected", "instance": instance, "socketId": socket_id}
+def _came(socket_id: str, instance: str, at: int) -> Happened:
+    return Happened(at=at, type="connected", instance=instance, socket_id=socket_id)
 
 
-def _event(note: str) -> dict[str, Any]:
-    at, kind, *words = note.split(" ")
-    event: dict[str, Any] = {"at": int(at), "type": kind}
-    for name, word in zip(FIELDS[kind], words, strict=False):
-        event[name] = int(word) if name in NUMBERS else None if word == NONE else word
-    if "change" in event:
-        event["type"] = f"{kind}-{event.pop('change')}"
-    if "seats" in event:
-        event["seats"] = event["seats"].split(",")
-    return event
+def _words(note: str) -> dict[str, Any]:
+    """A note by the names of its words."""
+    at, kind, *rest = note.split(" ")
+    words: dict[str, Any] = {"at": int(at), "type": kind}
+    for name, word in zip(FIELDS[kind], rest, strict=False):
+        words[name] = int(word) if name in NUMBERS else None if word == NONE else word
+    if "change" in words:
+        words["type"] = f"{kind}-{words.pop('change')}"
+    if "seats" in words:
+        words["seats"] = words["seats"].split(",")
+    return words

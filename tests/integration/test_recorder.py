@@ -1,7 +1,9 @@
 """The flight recorder: what befell a user, over all servers, and why it was thrown out."""
 
 import asyncio
-from typing import Any
+from typing import Any, cast
+
+from msgspec import to_builtins
 
 from session import keys
 from session.config import Config
@@ -136,7 +138,7 @@ async def test_a_dead_servers_connections_are_told_of(valkey: StoreProcess) -> N
         instance = await cluster.crash(0)
 
         async def found() -> list[dict[str, Any]]:
-            events = history(await b.services.recorder.read(USER), [])
+            events = await read(b.services.store)
             return [event for event in events if event["type"] == "lost"] and events
 
         events = await eventually(found, "the connection is found", PATIENCE)
@@ -158,7 +160,8 @@ def manager(store: Store, most: int = 10, ttl: float = 100.0) -> SessionManager:
 
 async def read(store: Store, user: str = USER) -> list[dict[str, Any]]:
     """What is noted of a user, newest first."""
-    return history(await Recorder(store, Config(), Metrics()).read(user), [])
+    notes = await Recorder(store, Config(), Metrics()).read(user)
+    return cast("list[dict[str, Any]]", to_builtins(history(notes, [])))
 
 
 async def test_an_end_is_noted_once(store: Store) -> None:
