@@ -218,7 +218,8 @@ def _words(note: str) -> dict[str, Any]:
     """A note by the names of its words."""
     at, kind, *rest = note.split(" ")
     words: dict[str, Any] = {"at": int(at), "type": kind}
-    for name, word in zip(FIELDS[kind], rest, strict=False):
+    # a newer server may note what this one does not know
+    for name, word in zip(FIELDS.get(kind, ()), rest, strict=False):
         words[name] = int(word) if name in NUMBERS else None if word == NONE else word
     if "change" in words:
         words["type"] = f"{kind}-{words.pop('change')}"

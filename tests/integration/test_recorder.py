@@ -267,3 +267,10 @@ async def test_notes_wait_for_the_store(valkey: StoreProcess) -> None:
 
     assert [f"r{n}" for n in reversed(range(5, MOST + 5))] == [event["reason"] for event in found]
     assert all(event["at"] <= noted_by for event in found)
+
+
+def test_what_a_newer_server_notes_is_told_as_far_as_it_is_known() -> None:
+    """Old and new ones run side by side while a new version comes."""
+    (event,) = history(["5 teleported i-a there"], [])
+
+    assert (5, "teleported") == (event.at, event.type)
