@@ -22,8 +22,6 @@ from tests.support.stores import StoreProcess, redis_binary, valkey_binary
 LIMIT_BYTES = 3_000_000
 """The first version's own figure: 5,000 users in about 3 MB."""
 BATCH = 250
-HISTORY = ("room joined event:123", "queue 123 waiting", "room joined seats:123")
-"""What stands in the history of each who has joined these."""
 
 
 async def fill(store: Store, users: int) -> None:
@@ -36,7 +34,6 @@ async def fill(store: Store, users: int) -> None:
         user = f"user-{number}"
         await manager.attach(user, new_socket_id(user))
         await manager.save(user, {"event_id": "123", "queue_event_id": "123", "seat_event_id": "123"})
-        await manager.update(user, {}, notes=HISTORY)
 
     for start in range(0, users, BATCH):
         await asyncio.gather(*(one(number) for number in range(start, min(users, start + BATCH))))

@@ -53,16 +53,18 @@ local function fenced(session, socket, order)
   return {'lost'}
 end
 
--- Notes what befell a user, for its flight recorder: newest first, 50 at most. The same again has the last time
--- only, so that who is refused ever anew pushes nothing out. A full store must not break what is noted.
+-- Notes what befell a user, for its flight recorder: newest first, 50 at most. The same refusal again has the last
+-- time only, so that who knocks ever anew pushes nothing out. A full store must not break what is noted. ttl: of one
+-- that begins; whatever renews the session renews it.
 local function record(recorder, ttl, what, at)
-  local newest, entry = redis.call('LINDEX', recorder, 0), int(at or now) .. ' ' .. what
-  if newest and newest:match('^%d+ (.*)$') == what then redis.pcall('LSET', recorder, 0, entry)
-  else
-    redis.pcall('LPUSH', recorder, entry)
-    redis.call('LTRIM', recorder, 0, 49)
+  local entry = int(at or now) .. ' ' .. what
+  if what:sub(1, 8) == 'refused ' then
+    local newest = redis.call('LINDEX', recorder, 0) or ''
+    if newest:match('^%d+ (.*)$') == what then redis.pcall('LSET', recorder, 0, entry) return end
   end
-  if redis.call('PTTL', recorder) < tonumber(ttl) then redis.call('PEXPIRE', recorder, ttl) end
+  local n = redis.pcall('LPUSH', recorder, entry)
+  if n == 1 then redis.call('PEXPIRE', recorder, ttl)
+  elseif type(n) == 'number' and n > 50 then redis.call('LTRIM', recorder, 0, 49) end
 end
 
 -- Removes connections of a user for good: at most ten tombstones are kept, the newest. s: the hash as it was.

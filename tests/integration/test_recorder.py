@@ -211,7 +211,7 @@ async def test_a_history_is_bounded(store: Store, store_process: StoreProcess) -
     assert (MOST, "chat:59", "chat:10") == (len(full), full[0]["room"], full[-1]["room"])
     assert ["refused", "room-joined"] == [event["type"] for event in refused[:2]]
     assert (MOST, "chat:59", "token_revoked") == (len(refused), refused[1]["room"], refused[0]["reason"])
-    assert 100_000 < int(store_process.client.pttl(recorder)) <= 100_000 + 1_200_000  # type: ignore[arg-type]
+    assert 0 < int(store_process.client.pttl(recorder)) <= 100_000  # type: ignore[arg-type]
     assert store_process.client.memory_usage(recorder) < 8192  # type: ignore[operator]
 
 
