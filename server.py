@@ -139,6 +139,7 @@ async def serve(life: Life, sockets: list[socket.socket], parent: int | None) ->
     """The life of one process on its event loop, from its parts to its exit status."""
     config = life.config
     services = build(config, redis_url=life.url, secret=life.secret, api_key=life.api_key)
+    logs.name_server(lambda: services.leases.instance)
     stop = asyncio.Event()
     hurry = asyncio.Event()
     _on_signals(stop, hurry)
@@ -201,6 +202,7 @@ def _start(services: Services, valkey: Embedded | None) -> set["asyncio.Task[Any
         "ticker": services.ticker.run(),
         "lobby": services.lobby.run(),
         "boards": services.boards.run(),
+        "recorder": services.recorder.run(),
         "census": services.census.run(),
         "hub": services.hub.run(),
         "verifier": services.verifier.run(),

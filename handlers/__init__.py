@@ -5,6 +5,7 @@ import logging
 from tornado.web import RequestHandler
 
 from handlers.api import ROUTES as API
+from handlers.audit import Audit
 from handlers.auth import ROUTES as AUTH
 from handlers.base import NotFound
 from handlers.bodies import BoundedApplication
@@ -25,6 +26,7 @@ def make_app(services: Services, descriptors: Descriptors) -> BoundedApplication
         [(r"/ws", Socket), *OPS, *AUTH, *API, *DEMO, *PAGES],
         services=services,
         doorway=Doorway(services.config, descriptors),
+        audit=Audit(),
         default_handler_class=NotFound,
         cross_origin_protection=True,
         trusted_origins=list(services.config.allowed_origins),

@@ -3,6 +3,8 @@
 import asyncio
 import re
 import secrets
+from collections.abc import Sequence
+from functools import cached_property
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -10,10 +12,13 @@ from msgspec import Meta, Raw, Struct
 from tornado.httputil import HTTPServerRequest
 from tornado.web import HTTPError
 
+from handlers.audit import Audit, Call, fingerprint, request_id
 from handlers.base import MAX_EVENT_BODY_BYTES, Handler, api_key_of
+from handlers.doorway import Doorway
 from session.events import EventDraft
 from session.manager import Session
 from session.protocol import MAX_DATA_BYTES, Code, EventId, Refused, RoomName, RoomPosition, SeatIds, UserId
+from session.recorder import Happened, history
 from session.sale import Who
 from session.services import Services
 from session.store import Unavailable
@@ -89,6 +94,13 @@ class RevokeOrder(Struct, rename="camel", frozen=True, forbid_unknown_fields=Tru
         return "" if self.sid is None else sign_in_mark(self.sid)
 
 
+class UserHistory(Struct, rename="camel", frozen=True):
+    """What befell a user last, over all servers, newest first."""
+
+    user_id: str
+    events: Sequence[Happened]
+
+
 class NewMessage(Struct, frozen=True):
     """What the back end wants published: any JSON value."""
 
@@ -122,14 +134,40 @@ def idempotency_key(handler: Handler) -> str | None:
 class ApiHandler(Handler):
     """Base of the calls that only the back end may make."""
 
+    caller: str | None = None
+    """The fingerprint of the API key that was accepted."""
+
+    @cached_property
+    def call_id(self) -> str:
+        """By which the caller finds its call in our log."""
+        return request_id(self.request)
+
     def set_default_headers(self) -> None:
         """Nothing here is for a cache."""
         self.set_header("Cache-Control", "no-store")
+        self.set_header("X-Request-Id", self.call_id)
 
     def prepare(self) -> None:
         """Ask for the API key before anything else."""
         self.require_api_key()
+        self.caller = fingerprint(self.request)
         super().prepare()
+
+    def on_finish(self) -> None:
+        """Write it down."""
+        doorway: Doorway = self.settings["doorway"]
+        audit: Audit = self.settings["audit"]
+        call = Call(
+            key=self.caller,
+            method=self.request.method or "",
+            path=_path_of(type(self)),
+            target=[str(part) for part in self.path_args],
+            status=self.get_status(),
+            ms=1000 * self.request.request_time(),
+            request_id=self.call_id,
+            address=doorway.address_of(self.request),
+        )
+        audit.write(call)
 
 
 class EventList(ApiHandler):
@@ -219,6 +257,7 @@ class InQueue(ApiHandler):
             raise HTTPError(404, "this user has no place in the line")
         if verdict == "full":
             raise HTTPError(409, "as many are in as the event has room for")
+        self.services.recorder.queue(user_id, event_id, "admitted" if action == "admit" else "removed")
         self.answer({"eventId": event_id, "userId": user_id, "action": action})
 
 
@@ -237,6 +276,8 @@ class Holds(ApiHandler):
             held = bool(holding.seats)
         if not held:
             raise HTTPError(409, "this user holds no seats there")
+        change = "released" if action == "release" else "extended"
+        self.services.recorder.seats(user_id, event_id, change, holding.seats)
         self.answer({"held": holding.seats, "holdExpiresAt": holding.expires_at})
 
 
@@ -309,6 +350,21 @@ class OneUser(ApiHandler):
             if holding.seats:
                 return holding.seats
         return []
+
+
+class History(ApiHandler):
+    """``/api/users/<id>/history``"""
+
+    async def get(self, user_id: str) -> None:
+        """What befell a user last, over all servers, newest first: why was I thrown out?"""
+        user_id = checked("user id", user_id, UserId)
+        notes, user = await asyncio.gather(
+            self.services.recorder.read(user_id), self.services.manager.user(user_id)
+        )
+        events = history(notes, user.connections if user is not None else [])
+        if not events and user is None:
+            raise HTTPError(404, "nothing is known of this user")
+        self.answer(UserHistory(user_id, events))
 
 
 class Disconnect(ApiHandler):
@@ -392,9 +448,16 @@ ROUTES = [
     (r"/api/rooms/([^/]+)/messages", Messages),
     (r"/api/overview", OverviewPage),
     (r"/api/users/([^/]+)", OneUser),
+    (r"/api/users/([^/]+)/history", History),
     (r"/api/users/([^/]+)/disconnect", Disconnect),
     (r"/api/users/([^/]+)/revoke", Revoke),
     (r"/api(?:/.*)?", NoSuchCall),
     (r"/events", PublicEventList),
     (r"/events/([^/]+)", PublicEvent),
 ]
+
+
+def _path_of(handler: type[ApiHandler]) -> str:
+    """The path of a call, with ``*`` for what it names."""
+    (pattern,) = (pattern for pattern, known in ROUTES if known is handler)
+    return pattern.replace("([^/]+)", "*").replace("(?:/.*)?", "/**")

@@ -139,7 +139,7 @@ class DemoKill(DemoHandler):
         identity = await self.visitor()
         if self.body(Order).instance != self.services.leases.instance:
             raise HTTPError(409, "that is another server")
-        log.warning("killed by a visitor of the demo: %s", identity.user_id)
+        log.warning("killed by a visitor of the demo", extra={"fields": {"user": identity.user_id}})
         self.answer({"instance": self.services.leases.instance}, 202)
         asyncio.get_running_loop().call_later(LAST_WORDS_SECONDS, os.kill, os.getpid(), signal.SIGKILL)
 

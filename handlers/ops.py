@@ -72,6 +72,12 @@ class MetricsPage(Probe):
         metrics.sockets.set(len(sockets))
         metrics.buffered.set(sum(connection.backlog for connection in sockets))
         metrics.tasks.set(len(asyncio.all_tasks()))
+        metrics.drain_left.set(len(sockets) if self.services.hub.draining else 0)
+        events = self.services.ticker.figures.values()
+        metrics.queue_waiting.set(sum(event.total for event in events))
+        metrics.queue_admitted.set(sum(event.admitted for event in events))
+        metrics.seats_held.set(sum(event.held for event in events))
+        metrics.seats_sold.set(sum(event.sold for event in events))
         self.set_header("Content-Type", CONTENT_TYPE_LATEST)
         self.finish(generate_latest(metrics.registry))
 

@@ -11,6 +11,7 @@ from handlers.doorway import Doorway
 from handlers.framing import Framing
 from session.connection import SLOW_READER, Connection
 from session.protocol import REFUSALS, Auth, BadCommand, Close, Code, Refused, Since, decode
+from session.recorder import closing
 from session.services import Services
 from session.store import Unavailable
 
@@ -101,7 +102,7 @@ class Peer:
         except BadCommand as bad:
             self._bad(bad)
         except Exception:
-            log.exception("a command failed")
+            log.exception("a command failed", extra=connection.about)
             self.crashed(command_id)
         finally:
             connection.done()
@@ -170,8 +171,10 @@ class Peer:
     def on_close(self, code: int | None) -> None:
         """The socket has closed, by whomever; ``code`` is the client's."""
         connection, metrics = self.connection, self._services.metrics
+        by = "server"
         if connection.close_code is None:
             connection.close_code = code or 1006
+            by = "network" if connection.close_code == 1006 else "client"
         counted = str(connection.close_code) if connection.close_code in COUNTED_CODES else "other"
         metrics.closed.labels(counted).inc()
         if connection.close_reason in REFUSALS:
@@ -181,7 +184,8 @@ class Peer:
         self._leave_doorway()
         self._services.hub.remove(connection)
         if connection.socket_id:
-            self._services.janitor.detach_later(connection.user_id, connection.socket_id)
+            how = closing(connection, self._services.leases.instance, by)
+            self._services.janitor.detach_later(connection.user_id, connection.socket_id, how)
         connection.drained()
 
 

@@ -106,7 +106,7 @@ class Socket(Edge, WebSocketHandler):
         except BadCommand as bad:
             peer.refuse_request(bad)
         except Exception:
-            log.exception("a connection could not be let in")
+            log.exception("a connection could not be let in", extra=peer.connection.about)
             peer.crashed()
         finally:
             self._let_go()

@@ -19,6 +19,7 @@ from session.connection import Connection
 from session.hub import Hub, Room
 from session.listener import Listener, Start
 from session.protocol import Refused, SeatsExpired, SeatsHeld, SeatsSnapshot, pack
+from session.recorder import Recorder
 from session.recovery import Position
 from session.sale import Who
 from session.seats import NOTHING, Holding, Published, Seats
@@ -116,11 +117,12 @@ class Board:
 class Boards:
     """All boards of this server. `run` it as a task."""
 
-    def __init__(self, store: Store, seats: Seats, hub: Hub, listener: Listener) -> None:
+    def __init__(self, store: Store, seats: Seats, hub: Hub, listener: Listener, recorder: Recorder) -> None:
         self._store = store
         self._seats = seats
         self._hub = hub
         self._listener = listener
+        self._recorder = recorder
         self._holdings: dict[str, dict[str, Holding]] = {}
         """Event -> user -> what it holds there, for users who are connected here."""
         self._doubted: dict[tuple[str, str], bool] = {}
@@ -216,6 +218,7 @@ class Boards:
             # it holds some of them again
             seats = [seat for seat in seats if seat not in known.seats]
         if seats:
+            self._recorder.seats(user_id, event_id, "expired", seats)
             self._hub.tell(user_id, SeatsExpired(event_id=event_id, seats=seats))
 
     # --- after something was lost ---
@@ -288,6 +291,7 @@ class Boards:
             return
         self.learn(event_id, user_id, now)
         if lost:
+            self._recorder.seats(user_id, event_id, "gone", ())
             self._hub.tell(user_id, SeatsExpired(event_id=event_id, seats=lost))
         elif now.seats != known.seats or now.until != known.until:
             self._hub.tell(user_id, _held(event_id, now))

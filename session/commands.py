@@ -115,7 +115,10 @@ class Commands:
             self._entrance.attached(
                 connection,
                 lambda: self._manager.update(
-                    connection.user_id, {"event_id": event_id}, by=fence(connection)
+                    connection.user_id,
+                    {"event_id": event_id},
+                    notes=[f"room joined {name}"],
+                    by=fence(connection),
                 ),
             ),
         )
@@ -146,7 +149,9 @@ class Commands:
         room = joined(connection, f"event:{event_id}")
         await self._entrance.attached(
             connection,
-            lambda: self._manager.clear(connection.user_id, "event_id", event_id, by=fence(connection)),
+            lambda: self._manager.clear(
+                connection.user_id, "event_id", event_id, note=f"room left {room.name}", by=fence(connection)
+            ),
         )
         room.leave(connection)
         if connection.event_id == event_id:
@@ -163,7 +168,9 @@ class Commands:
             self._listener.admit(name, position(command.since)),
             self._entrance.attached(
                 connection,
-                lambda: self._manager.update(connection.user_id, {}, join=[name], by=fence(connection)),
+                lambda: self._manager.update(
+                    connection.user_id, {}, join=[name], notes=[f"room joined {name}"], by=fence(connection)
+                ),
             ),
         )
         connection.free_rooms |= {name}
@@ -188,7 +195,9 @@ class Commands:
         room = joined(connection, name)
         await self._entrance.attached(
             connection,
-            lambda: self._manager.update(connection.user_id, {}, leave=[name], by=fence(connection)),
+            lambda: self._manager.update(
+                connection.user_id, {}, leave=[name], notes=[f"room left {name}"], by=fence(connection)
+            ),
         )
         room.leave(connection)
         connection.free_rooms -= {name}

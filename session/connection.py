@@ -138,6 +138,12 @@ class Connection:
         """The user that the token named; empty before."""
         return self.identity.user_id if self.identity else ""
 
+    @property
+    def about(self) -> dict[str, dict[str, str]]:
+        """The ``extra`` of log lines about this connection: who it is, as far as that is known."""
+        known = {"connection": self.socket_id, "user": self.user_id}
+        return {"fields": {name: value for name, value in known.items() if value}}
+
     def token_came(self) -> None:
         """The peer has done its part; how long the rest takes is no fault of its own."""
         self.auth_at = NEVER

@@ -47,7 +47,7 @@ class Ears(Protocol):
 class Waiter:
     """A user here: ``base`` is the ledger's offset that its position is of, if later than the last count."""
 
-    __slots__ = ("base", "made", "next_at", "position", "seq", "status", "told", "until")
+    __slots__ = ("base", "joined_at", "made", "next_at", "position", "seq", "status", "told", "until")
 
     def __init__(self, place: Place) -> None:
         self.status = place.status
@@ -56,6 +56,8 @@ class Waiter:
         self.until = place.until
         self.base = place.ledger.offset
         self.made = place.made
+        self.joined_at: float | None = None
+        """When it took the place, if it did so here; on the same clock as below."""
         self.next_at = 0.0
         """When it may be told its position again, on the clock that `Crowd.count` is given."""
 
@@ -153,7 +155,8 @@ class Crowd:
     def put(self, user_id: str, place: Place) -> Waiter | None:
         """Write down where a user stands, as of a fold; returns what was known of it before."""
         before = self.drop(user_id)
-        self.users[user_id] = Waiter(place)
+        waiter = self.users[user_id] = Waiter(place)
+        waiter.joined_at = before.joined_at if before is not None else None
         if place.status == WAITING:
             insort(self._order, (place.seq, user_id))
         return before

@@ -49,11 +49,12 @@ from session.protocol import (
     Since,
     pack,
 )
+from session.recorder import NONE, Recorder
 from session.recovery import Position
 from session.sale import Replaced
 from session.seats import NOTHING, Holding
 from session.store import Store, Unavailable
-from session.tokens import Identity, Verifier
+from session.tokens import Expired, Identity, Verifier
 from session.turnstile import Turnstile, retry_after_ms
 from session.waiting_room import Place
 
@@ -69,6 +70,7 @@ class Entrance:
     def __init__(
         self, *, config: Config, metrics: Metrics, store: Store, verifier: Verifier, manager: SessionManager,
         hub: Hub, listener: Listener, leases: Leases, janitor: Janitor, lobby: Lobby, boards: Boards,
+        recorder: Recorder,
     ) -> None:  # fmt: skip
         self._config = config
         self._metrics = metrics
@@ -81,6 +83,7 @@ class Entrance:
         self._janitor = janitor
         self._lobby = lobby
         self._boards = boards
+        self._recorder = recorder
         self._restores = {what: metrics.restores.labels(what) for what in ("recovered", "reset", "refused")}
         self.turnstile = Turnstile(metrics)
 
@@ -107,6 +110,11 @@ class Entrance:
                 ):
                     self._metrics.restore_seconds.observe(time.monotonic() - started)
         except Refused as refused:
+            if isinstance(refused, Expired):
+                what = f"refused {self._leases.instance} {refused.code.value}"
+                self._recorder.note(refused.user_id, what)
+            if resume is not None:
+                self._metrics.reconnect_failures.labels(refused.code.value).inc()
             # the store is away, or no key set was ever loaded: that is no fault of the token's
             away = refused.code is Code.UNAVAILABLE
             (self.turn_away if away else self.refuse)(connection, refused, command_id)
@@ -158,6 +166,7 @@ class Entrance:
             self.refuse(connection, refused, command_id)
         else:
             connection.sign_in(identity)
+            self._note_renewal(connection, identity)
             connection.send(Authenticated(id=command_id, token_expires_at=identity.expires_at * 1000))
             # a revocation that was heard while the store answered has found the old token here
             if notices.known.get(bucket) != heard:
@@ -275,7 +284,9 @@ class Entrance:
         except Unavailable:
             raise
         except Refused as refused:
-            log.warning("rooms of a lost session are not written back: %s", refused.message)
+            log.warning(
+                "rooms of a lost session are not written back: %s", refused.message, extra=connection.about
+            )
 
     def removed(self, connection: Connection, gone: Gone) -> None:
         """Close a connection that was removed from its user's."""
@@ -322,7 +333,9 @@ class Entrance:
             connection.write(greeting)
             self._listener.enter(connection, Admission(room, position, None))
             return
-        self._metrics.reconnects.inc()
+        before, here = attached.session.last_instance, self._leases.instance
+        server = "unknown" if before is None else "same" if before == here else "other"
+        self._metrics.reconnects.labels(server).inc()
         wanted = self._wanted(attached, resume)
         wanted = {mine: wanted.pop(mine, None)} | wanted
         refused = self._refusals(connection, wanted)
@@ -370,6 +383,7 @@ class Entrance:
         if refused:
             self._restores["refused"].inc(len(refused))
         self._tell_restored(connection, greeting, attached.session, rooms, places, holdings)
+        self._note_restored(connection, attached.session, rooms, places, holdings)
         if begins := b"".join(first for _, first in entered):
             connection.write(begins)
 
@@ -460,6 +474,32 @@ class Entrance:
                     SeatsHeld(event_id=event_id, held=other.seats, hold_expires_at=other.expires_at)
                 )
 
+    def _note_restored(
+        self,
+        connection: Connection,
+        session: Session,
+        rooms: Iterable[RestoredRoom],
+        places: Mapping[str, Place | None],
+        holdings: Mapping[str, Holding | None],
+    ) -> None:
+        """For the user's recorder: how it came back, and what it has no more since it was away."""
+        back = [room for room in rooms if isinstance(room.recovered, bool)]
+        reset = sum(not room.recovered for room in back)
+        missed = sum(room.missed or 0 for room in back)
+        came = f"{self._leases.instance} {connection.socket_id} {session.last_instance or NONE}"
+        self._recorder.note(connection.user_id, f"restored {came} {len(back)} {reset} {missed}")
+        for event_id in session.lines:
+            if places.get(event_id) is None:
+                self._recorder.queue(connection.user_id, event_id, "gone")
+        for event_id in session.holds:
+            holding = holdings.get(event_id)
+            if holding is None or not holding.seats:
+                self._recorder.seats(connection.user_id, event_id, "gone", ())
+
+    def _note_renewal(self, connection: Connection, identity: Identity) -> None:
+        what = f"renewed {self._leases.instance} {connection.socket_id} {identity.expires_at * 1000}"
+        self._recorder.note(connection.user_id, what)
+
     def _rejoin(
         self, connection: Connection, admission: Admission, told: Position
     ) -> tuple[RestoredRoom, bytes]:
@@ -473,6 +513,7 @@ class Entrance:
             return own, b""
         entered = self._listener.enter(connection, admission)
         self._restores["recovered" if entered.recovered else "reset"].inc()
+        self._metrics.recovered.inc(entered.missed)
         if name.startswith(EVENT_PREFIX):
             connection.event_id = name.removeprefix(EVENT_PREFIX)
             admission.room.tell_count_again()

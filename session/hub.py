@@ -393,7 +393,7 @@ class Hub:
                 connection.on_due(now)
         except Exception:
             # one connection's trouble is not the others'
-            log.exception("what was due for a connection failed")
+            log.exception("what was due for a connection failed", extra=connection.about)
             connection.cut(Close.TRY_LATER, "failed")
         if connection.is_open:
             self._wheel.put(connection)

@@ -16,6 +16,7 @@ from session.hub import Hub
 from session.leases import Leases
 from session.manager import RENEW_SECONDS, Fence, Forgotten, Gone, SessionManager
 from session.protocol import Close
+from session.recorder import lost
 from session.store import DEADLINE_MS, Unavailable
 
 log = logging.getLogger(__name__)
@@ -39,7 +40,8 @@ class Janitor:
         self._manager = manager
         self._hub = hub
         self._leases = leases
-        self._detaches: dict[str, str] = {}
+        self._detaches: dict[str, tuple[str, str]] = {}
+        """Socket -> its user, and how it ended."""
         self._wanted = asyncio.Event()
         self._settled = asyncio.Event()
         self._settled.set()
@@ -59,10 +61,10 @@ class Janitor:
 
     # --- detaching ---
 
-    def detach_later(self, user_id: str, socket_id: str) -> None:
-        """A socket has gone: unmap it, now or as soon as the store answers."""
+    def detach_later(self, user_id: str, socket_id: str, how: str = "") -> None:
+        """A socket has gone: unmap it, now or as soon as the store answers; ``how`` as `closing` says it."""
         if len(self._detaches) < MAX_DETACHES:
-            self._detaches[socket_id] = user_id
+            self._detaches[socket_id] = user_id, how or self._detaches.get(socket_id, ("", ""))[1]
             self._settled.clear()
             self._wanted.set()
         else:
@@ -83,12 +85,14 @@ class Janitor:
             self._wanted.clear()
             while self._detaches:
                 batch = list(self._detaches.items())[:BATCH]
-                results = await _all(self._manager.detach(user_id, socket_id) for socket_id, user_id in batch)
+                results = await _all(
+                    self._manager.detach(user_id, socket_id, how=how) for socket_id, (user_id, how) in batch
+                )
                 for (socket_id, _), result in zip(batch, results, strict=True):
                     # one that failed comes last: a part of the store may be away without the others
-                    user_id = self._detaches.pop(socket_id)
+                    whose = self._detaches.pop(socket_id)
                     if result is not None:
-                        self._detaches[socket_id] = user_id
+                        self._detaches[socket_id] = whose
                 if None not in results:
                     await asyncio.sleep(ROUND_SECONDS)
             self._settled.set()
@@ -150,7 +154,7 @@ class Janitor:
             raise
         except Exception:
             # one connection's trouble is not the others'
-            log.exception("a connection could not be attached again")
+            log.exception("a connection could not be attached again", extra=connection.about)
             connection.close(Close.RESTART, "restart")
 
     async def start_over(self) -> None:
@@ -184,7 +188,9 @@ class Janitor:
                 *(self._manager.indexed(bucket, instance) for bucket in buckets)
             ):
                 for batch in _batches(list(index.items())):
-                    await asyncio.gather(*(self._manager.detach(uid, sid, instance) for sid, uid in batch))
+                    await asyncio.gather(
+                        *(self._manager.detach(uid, sid, instance, lost(instance, sid)) for sid, uid in batch)
+                    )
                     swept += len(batch)
         if self.sweep_lines is not None:
             await self.sweep_lines(instance)

@@ -64,6 +64,7 @@ class UserKeys(NamedTuple):
     revoked: str
     cut: str
     """Until when (Unix ms) all that was issued to the user is revoked."""
+    recorder: str
     counter: str
     channel: str
 
@@ -90,7 +91,7 @@ def user(user_id: str) -> UserKeys:
     tag = bucket_channel(bucket(user_id))
     return UserKeys(
         f"{tag}s:{user_id}", f"{tag}d:{user_id}", f"{tag}r:{user_id}", f"{tag}x:{user_id}",
-        f"{tag}v:{user_id}", f"{tag}n", tag,
+        f"{tag}v:{user_id}", f"{tag}l:{user_id}", f"{tag}n", tag,
     )  # fmt: skip
 
 

@@ -6,6 +6,7 @@ import random
 from collections.abc import Callable, Sequence
 
 from session.protocol import Close, Reconnect
+from session.recorder import closing
 from session.services import Services
 from session.store import Unavailable
 
@@ -45,7 +46,8 @@ async def drain(services: Services, stop_accepting: Callable[[], None]) -> None:
         # said goodbye to, and not gone: a phone asleep
         connection.abandon()
         if connection.socket_id:
-            services.janitor.detach_later(connection.user_id, connection.socket_id)
+            how = closing(connection, services.leases.instance, "server")
+            services.janitor.detach_later(connection.user_id, connection.socket_id, how)
     stop_accepting()
     await _take_leave(services)
     log.info("left")
@@ -56,6 +58,7 @@ async def _take_leave(services: Services) -> None:
         async with asyncio.timeout(GOODBYE_SECONDS):
             await services.lobby.settled()
             await services.janitor.settled()
+            await services.recorder.settled()
             await services.leases.release()
     except (TimeoutError, Unavailable):
         log.warning("the store did not take our leave; the others will sweep this server")

@@ -19,6 +19,7 @@ from session.lobby import Lobby
 from session.manager import LINE, SessionManager
 from session.naming import Naming
 from session.protocol import Code, CommandId, JoinQueue, LeaveQueue, QueueJoined, QueueLeft, Refused
+from session.recorder import Recorder
 from session.sale import Who
 from session.waiting_room import WaitingRooms
 
@@ -30,7 +31,7 @@ class LineCommands:
 
     def __init__(
         self, *, config: Config, manager: SessionManager, waiting_rooms: WaitingRooms, listener: Listener,
-        entrance: Entrance, lobby: Lobby,
+        entrance: Entrance, lobby: Lobby, recorder: Recorder,
     ) -> None:  # fmt: skip
         self._config = config
         self._manager = manager
@@ -38,6 +39,7 @@ class LineCommands:
         self._listener = listener
         self._naming = Naming(manager, entrance, LINE)
         self._lobby = lobby
+        self._recorder = recorder
         self.table: Mapping[type, Handler] = {JoinQueue: self._join, LeaveQueue: self._leave}
 
     async def _join(self, connection: Connection, command: JoinQueue, cid: CommandId | UnsetType) -> None:
@@ -56,6 +58,7 @@ class LineCommands:
         if now is None:
             raise Refused(Code.NOT_JOINED, f"the place in the line of {event_id} was given up meanwhile")
         connection.queue_event_id = event_id
+        self._recorder.queue(user_id, event_id, now.status)
         entered = enter(self._listener, connection, name, admission, command.since)
         recovered = recovery(entered, command.since)
         connection.send(
@@ -86,4 +89,5 @@ class LineCommands:
         )
         if not left.had:
             raise Refused(Code.NOT_JOINED, f"there is no place in the line of {event_id}")
+        self._recorder.queue(connection.user_id, event_id, "left")
         connection.send(QueueLeft(id=cid, event_id=event_id))

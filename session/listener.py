@@ -229,6 +229,7 @@ class Listener:
             room.repair = self._spawn(self._repair(room))
 
     async def _repair(self, room: Room) -> None:
+        began = time.monotonic()
         try:
             pause = REPAIR_PAUSE_SECONDS[0]
             while room.again:
@@ -247,6 +248,7 @@ class Listener:
                     room.again = True
         finally:
             room.repair = None
+        self._metrics.repair_seconds.observe(time.monotonic() - began)
         # without an acknowledged channel it is not live: the acknowledgement will repair it again
         if self.bell.hears(room.channel):
             room.state = State.LIVE

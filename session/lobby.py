@@ -19,7 +19,9 @@ from session.crowd import Crowd, Waiter
 from session.hub import Hub
 from session.listener import Listener
 from session.manager import LINE, SessionManager
+from session.metrics import Metrics
 from session.protocol import Event, QueueEntryAllowed, QueueLeft, QueueUpdated, Refused
+from session.recorder import Recorder
 from session.sale import Replaced, Who
 from session.store import DEADLINE_MS, Store, Unavailable
 from session.ticker import Ticker
@@ -47,7 +49,8 @@ class Lobby:
 
     def __init__(
         self, *, store: Store, waiting_rooms: WaitingRooms, manager: SessionManager, hub: Hub,
-        listener: Listener, ticker: Ticker, issuer: Issuer,
+        listener: Listener, ticker: Ticker, issuer: Issuer, recorder: Recorder,
+        metrics: Metrics,
     ) -> None:  # fmt: skip
         self._store = store
         self._waiting_rooms = waiting_rooms
@@ -56,6 +59,8 @@ class Lobby:
         self._listener = listener
         self._ticker = ticker
         self._issuer = issuer
+        self._recorder = recorder
+        self._metrics = metrics
         self._crowds: dict[str, Crowd] = {}
         self._leaving: dict[tuple[str, str], None] = {}
         """(event, user) whose last connection here has ended."""
@@ -93,7 +98,11 @@ class Lobby:
         who = Who.of(connection)
         place = await self._coming(crowd, who, self._waiting_rooms.join(event_id, who))
         self._ticker.is_used(event_id)
-        return self._settle_in(crowd, connection, place, is_new=True)
+        settled = self._settle_in(crowd, connection, place, is_new=True)
+        waiter = crowd.users.get(who.user_id)
+        if waiter is not None and place.is_last:
+            waiter.joined_at = waiter.joined_at or time.monotonic()
+        return settled
 
     async def arrive(self, connection: Connection, event_id: str, replaces: str = "") -> Place | None:
         """Bring a connection's user back to its place; None where it has none (any more).
@@ -225,11 +234,21 @@ class Lobby:
 
     def on_admitted(self, event_id: str, user_id: str, until: int | None) -> None:
         """Tell a user that it may enter."""
-        self._hub.tell(user_id, self._event(event_id, user_id, ADMITTED, 0, until))
+        if user_id in self._hub.users:
+            self._recorder.queue(user_id, event_id, ADMITTED)
+            self._note_wait(event_id, user_id)
+            self._hub.tell(user_id, self._event(event_id, user_id, ADMITTED, 0, until))
+
+    def _note_wait(self, event_id: str, user_id: str) -> None:
+        """How long a user has waited; of one who took its place elsewhere that is not known here."""
+        waiter = self._crowds[event_id].users.get(user_id)
+        if waiter is not None and waiter.joined_at is not None:
+            self._metrics.queue_wait_seconds.observe(time.monotonic() - waiter.joined_at)
 
     def on_left(self, event_id: str, user_id: str, by: str, why: str) -> None:
         """Tell a user that its place, or its admission, is gone."""
         if user_id in self._hub.users:
+            self._recorder.queue(user_id, event_id, why)
             self._hub.tell(user_id, _left(event_id, why), but=by)
             self._hub.leave_room(user_id, f"queue:{event_id}")
             if why != "left":

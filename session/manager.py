@@ -67,6 +67,8 @@ class Session:
     rooms: Sequence[str] = ()
     sockets: Sequence[Socket] = ()
     kicked_at: int = 0
+    last_instance: str | None = None
+    """The server to which a connection of the user came last."""
     lines: frozenset[str] = frozenset()
     """Events in whose line the user may have a place, and where else to look for it nobody knows."""
     holds: frozenset[str] = frozenset()
@@ -189,7 +191,9 @@ class SessionManager:
         args += [self._connected_ttl_ms, replaces, order, " ".join(self._servers.dead), " ".join(marks)]
         args.append(issued_at_ms)
         answer = await self._store.script(
-            "attach", [k.session, index, k.counter, k.data, k.rooms, k.revoked, room.meta, k.cut], args
+            "attach",
+            [k.session, index, k.counter, k.data, k.rooms, k.revoked, room.meta, k.cut, k.recorder],
+            args,
         )
         if answer[0] == b"revoked":
             raise Refused(Code.TOKEN_REVOKED, "this sign-in has ended")
@@ -200,11 +204,14 @@ class SessionManager:
         session = _session(flat, data, rooms)
         return Attached(int(at), position, parse_chain(chain.decode()), session, int(notices))
 
-    async def detach(self, user_id: str, socket_id: str, instance: str | None = None) -> None:
-        """Unmap a socket. With the last one the session's hour begins."""
+    async def detach(self, user_id: str, socket_id: str, instance: str | None = None, how: str = "") -> None:
+        """Unmap a socket. With the last one the session's hour begins. The user's recorder is told ``how`` it
+        ended, once."""
         k = keys.user(user_id)
         index = keys.index(keys.bucket(user_id), instance or self._servers.instance)
-        await self._store.script("detach", [k.session, index, k.data, k.rooms], [socket_id, self._ttl_ms])
+        await self._store.script(
+            "detach", [k.session, index, k.data, k.rooms, k.recorder], [socket_id, self._ttl_ms, how]
+        )
 
     async def renew_index(self, bucket: str) -> None:
         """Lengthen the life of this server's list of a bucket: without it nobody could sweep us."""
@@ -254,10 +261,11 @@ class SessionManager:
         defaults: Mapping[str, str] | None = None,
         join: Iterable[str] = (),
         leave: Iterable[str] = (),
+        notes: Iterable[str] = (),
         by: Fence | None = None,
     ) -> None:
         """Change some fields (names of `FIELDS`; None clears) and rooms, creating the session;
-        ``defaults`` are for fields that are absent.
+        ``defaults`` are for fields that are absent, ``notes`` for the user's recorder.
 
         Raises:
             Gone, Forgotten: the connection ``by`` is not attached any more.
@@ -272,15 +280,20 @@ class SessionManager:
             changes += ["join", room, ""]
         for room in leave:
             changes += ["leave", room, ""]
+        for what in notes:
+            changes += ["note", what, ""]
         await self._change(user_id, changes, by)
 
-    async def clear(self, user_id: str, name: str, value: str, *, by: Fence | None = None) -> None:
-        """Clear a field, where it still has that value.
+    async def clear(
+        self, user_id: str, name: str, value: str, *, note: str = "", by: Fence | None = None
+    ) -> None:
+        """Clear a field, where it still has that value; ``note`` is for the user's recorder.
 
         Raises:
             Gone, Forgotten: the connection ``by`` is not attached any more.
         """
-        await self._change(user_id, ["seen", "", "", "clear", FIELDS[name], value], by)
+        changes: list[Arg] = ["seen", "", "", "clear", FIELDS[name], value]
+        await self._change(user_id, changes + (["note", note, ""] if note else []), by)
 
     async def name(self, user_id: str, kind: str, event_id: str, *, by: Fence | None = None) -> list[str]:
         """Name an event in which the user is about to have a place, or to hold seats; each time anew.
@@ -404,9 +417,8 @@ class SessionManager:
     async def disconnect(self, user_id: str) -> int:
         """Close all of a user's connections, on every server, with 3003. Returns how many there were."""
         k = keys.user(user_id)
-        return int(
-            (await self._store.script("kick", [k.session, k.counter], [k.channel, user_id, self._ttl_ms]))[1]
-        )
+        args: list[Arg] = [k.channel, user_id, self._ttl_ms]
+        return int((await self._store.script("kick", [k.session, k.counter, k.recorder], args))[1])
 
     # --- within ---
 
@@ -419,7 +431,9 @@ class SessionManager:
     async def _change(self, user_id: str, changes: list[Arg], by: Fence | None) -> None:
         k = keys.user(user_id)
         args = [*self._fence(by), self._most_rooms, *changes]
-        answer = await self._store.script("session_update", [k.session, k.data, k.rooms, k.counter], args)
+        answer = await self._store.script(
+            "session_update", [k.session, k.data, k.rooms, k.counter, k.recorder], args
+        )
         _raise_fenced(answer)
         if answer == [b"full"]:
             raise Refused(Code.TOO_MANY_ROOMS, f"a session has at most {self._most_rooms} rooms")
@@ -461,6 +475,7 @@ def _session(flat: Sequence[bytes], data: Sequence[bytes], rooms: Sequence[bytes
         rooms=[room.decode() for room in rooms],
         sockets=sockets,
         kicked_at=int(fields.get("k", 0)),
+        last_instance=fields.get("o"),
         lines=_named(fields, LINE),
         holds=_named(fields, SEATS),
     )

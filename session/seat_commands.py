@@ -31,6 +31,7 @@ from session.protocol import (
     SeatsLeft,
     SeatsReleased,
 )
+from session.recorder import Recorder
 from session.sale import Who
 from session.seats import Holding, Seats
 from session.store import Unavailable
@@ -46,6 +47,7 @@ class SeatCommands:
     def __init__(
         self, *, config: Config, manager: SessionManager, seats: Seats, waiting_rooms: WaitingRooms,
         listener: Listener, entrance: Entrance, boards: Boards, ticker: Ticker,
+        recorder: Recorder,
     ) -> None:  # fmt: skip
         self._config = config
         self._manager = manager
@@ -56,6 +58,7 @@ class SeatCommands:
         self._naming = Naming(manager, entrance, SEATS)
         self._boards = boards
         self._ticker = ticker
+        self._recorder = recorder
         self.table: Mapping[type, Handler] = {
             JoinSeats: self._join,
             LeaveSeats: self._leave,
@@ -76,7 +79,10 @@ class SeatCommands:
         await self._entrance.attached(
             connection,
             lambda: self._manager.update(
-                connection.user_id, {"seat_event_id": event_id}, by=fence(connection)
+                connection.user_id,
+                {"seat_event_id": event_id},
+                notes=[f"room joined {name}"],
+                by=fence(connection),
             ),
         )
         connection.seat_event_id = event_id
@@ -102,8 +108,11 @@ class SeatCommands:
         room = joined(connection, f"seats:{event_id}")
         await self._entrance.attached(
             connection,
-            lambda: self._manager.clear(connection.user_id, "seat_event_id", event_id, by=fence(connection)),
-        )
+            lambda: self._manager.clear(
+                connection.user_id, "seat_event_id", event_id, note=f"room left {room.name}",
+                by=fence(connection),
+            ),
+        )  # fmt: skip
         room.leave(connection)
         if connection.seat_event_id == event_id:
             connection.seat_event_id = None
@@ -140,6 +149,7 @@ class SeatCommands:
         known = event_id in self._boards.of(user_id)
         holding = await hold(event_id, Who.of(connection))
         self._boards.held(connection, event_id, holding)
+        self._recorder.seats(user_id, event_id, "held", holding.seats)
         if connection.seat_event_id != event_id or not known:
             await self._naming.after(
                 connection, lambda: self._manager.tell_seats(user_id, event_id, by=fence(connection))
@@ -152,6 +162,7 @@ class SeatCommands:
         holding = await self._seats.extend(event_id, Who.of(connection))
         if not holding.seats:
             raise Refused(Code.NOT_FOUND, "no seats are held")
+        self._recorder.seats(connection.user_id, event_id, "extended", holding.seats)
         self._boards.held(connection, event_id, holding)
         connection.send(SeatsHeld(id=cid, event_id=event_id, **self._holding(connection, event_id, holding)))
 
@@ -160,6 +171,7 @@ class SeatCommands:
     ) -> None:
         event_id = str(command.event_id)
         _, holding = await self._seats.release(event_id, Who.of(connection), command.seats)
+        self._recorder.seats(connection.user_id, event_id, "released", holding.seats)
         self._boards.held(connection, event_id, holding)
         connection.send(
             SeatsReleased(id=cid, event_id=event_id, **self._holding(connection, event_id, holding))

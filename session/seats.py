@@ -27,6 +27,7 @@ PICK_TRIES = 10
 """How often seats that were chosen may have been taken meanwhile."""
 
 
+OnBooking = Callable[[str, str, Sequence[str]], None]
 RunOnSeats = Callable[[bytes, list[str]], Awaitable[list[Any]]]
 """Runs a script, given the name of the list of seats and seats as ``index=id``."""
 
@@ -90,6 +91,8 @@ class Seats:
         self._picking: dict[str, asyncio.Lock] = {}
         self.on_later: Callable[[str], None] = lambda event_id: None
         """Told an event whose changes must be published in a moment."""
+        self.on_booking: OnBooking = lambda event_id, user_id, seats: None
+        """Told of a booking, once; without seats where it was refused."""
 
     # --- reading ---
 
@@ -225,9 +228,12 @@ class Seats:
         replicated = answer.pop()
         if answer[0] == b"taken":
             self._soon(event_id, answer[1])
+            self.on_booking(event_id, user_id, ())
             details = {"seats": _text(answer[2:])}
             raise Refused(Code.SEAT_UNAVAILABLE, "not all of these are held by that user", details)
         self._soon(event_id, answer[2])
+        if answer[0] == b"ok":
+            self.on_booking(event_id, user_id, _text(answer[3:]))
         return Booking(answer[1].decode(), _text(answer[3:]), replicated)
 
     async def refund(self, event_id: str, seats: Sequence[str]) -> None:

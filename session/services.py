@@ -1,5 +1,6 @@
 """Everything one server process is made of, put together once, in the order of the arrows."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from session.boards import Boards
@@ -17,6 +18,7 @@ from session.lobby import Lobby
 from session.manager import SessionManager
 from session.metrics import Metrics
 from session.presence import Presence
+from session.recorder import Recorder
 from session.rooms import Rooms
 from session.seat_commands import SeatCommands
 from session.seats import Seats
@@ -43,6 +45,7 @@ class Services:
     issuer: Issuer
     sign_ins: SignIns
     manager: SessionManager
+    recorder: Recorder
     rooms: Rooms
     events: Events
     hub: Hub
@@ -78,22 +81,23 @@ def build(config: Config, *, redis_url: str, secret: str, api_key: str) -> Servi
     verifier, issuer = Verifier(config, secret), Issuer(config, secret)
     verifier.on_previous = metrics.previous_keys.labels("jwt").inc
     manager = SessionManager(store, config, leases)
+    recorder = Recorder(store, config, metrics)
     rooms = Rooms(store, config)
     hub = Hub(config, metrics)
     listener = Listener(store, rooms, hub, metrics, leases.instance)
     watch = Watch(store, rooms, manager, hub, listener)
     presence = Presence(rooms, hub, leases)
     seats, waiting_rooms = Seats(store, config), WaitingRooms(store, config, leases)
-    ticker = Ticker(waiting_rooms, seats)
-    boards = Boards(store, seats, hub, listener)
+    ticker = Ticker(waiting_rooms, seats, metrics)
+    boards = Boards(store, seats, hub, listener, recorder)
     lobby = Lobby(
         store=store, waiting_rooms=waiting_rooms, manager=manager, hub=hub, listener=listener,
-        ticker=ticker, issuer=issuer,
+        ticker=ticker, issuer=issuer, recorder=recorder, metrics=metrics,
     )  # fmt: skip
     janitor = Janitor(manager, hub, leases)
     entrance = Entrance(
         config=config, metrics=metrics, store=store, verifier=verifier, manager=manager, hub=hub,
-        listener=listener, leases=leases, janitor=janitor, lobby=lobby, boards=boards,
+        listener=listener, leases=leases, janitor=janitor, lobby=lobby, boards=boards, recorder=recorder,
     )  # fmt: skip
     watch.on_doubt = janitor.doubt
     watch.on_line, watch.on_seats = lobby.look_up, boards.look_up
@@ -105,11 +109,11 @@ def build(config: Config, *, redis_url: str, secret: str, api_key: str) -> Servi
     )  # fmt: skip
     line = LineCommands(
         config=config, manager=manager, waiting_rooms=waiting_rooms, listener=listener, entrance=entrance,
-        lobby=lobby,
+        lobby=lobby, recorder=recorder,
     )  # fmt: skip
     seating = SeatCommands(
         config=config, manager=manager, seats=seats, waiting_rooms=waiting_rooms, listener=listener,
-        entrance=entrance, boards=boards, ticker=ticker,
+        entrance=entrance, boards=boards, ticker=ticker, recorder=recorder,
     )  # fmt: skip
     commands.add(line.table)
     commands.add(seating.table)
@@ -119,6 +123,11 @@ def build(config: Config, *, redis_url: str, secret: str, api_key: str) -> Servi
         await janitor.doubt_all()
         lobby.put_back_all()
         boards.doubt_all()
+
+    def on_booking(event_id: str, user_id: str, booked: Sequence[str]) -> None:
+        metrics.bookings.labels("ok" if booked else "conflict").inc()
+        if booked:
+            recorder.seats(user_id, event_id, "booked", booked)
 
     def on_user_gone(user_id: str) -> None:
         lobby.user_gone(user_id)
@@ -130,10 +139,11 @@ def build(config: Config, *, redis_url: str, secret: str, api_key: str) -> Servi
     )
     leases.on_incarnation = on_incarnation
     hub.on_user_gone = on_user_gone
+    seats.on_booking = on_booking
     return Services(
         config=config, metrics=metrics, api_key=api_key, store=store, survey=survey, leases=leases,
         verifier=verifier, issuer=issuer, sign_ins=SignIns(store, verifier, issuer, config), manager=manager,
-        rooms=rooms, events=events, hub=hub, listener=listener, watch=watch, presence=presence,
-        seats=seats, boards=boards, waiting_rooms=waiting_rooms, ticker=ticker, lobby=lobby,
-        janitor=janitor, entrance=entrance, commands=commands, census=census,
+        recorder=recorder, rooms=rooms, events=events, hub=hub, listener=listener, watch=watch,
+        presence=presence, seats=seats, boards=boards, waiting_rooms=waiting_rooms, ticker=ticker,
+        lobby=lobby, janitor=janitor, entrance=entrance, commands=commands, census=census,
     )  # fmt: skip

@@ -7,10 +7,11 @@ seats that came too soon after the last frame are published by the server that m
 import asyncio
 import logging
 
+from session.metrics import Metrics
 from session.protocol import Refused
 from session.seats import Seats
 from session.store import Unavailable
-from session.waiting_room import Figures, WaitingRooms
+from session.waiting_room import Figures, Tally, WaitingRooms
 
 log = logging.getLogger(__name__)
 
@@ -21,12 +22,17 @@ IDLE_SECONDS = 5.0
 RETIRE_SECONDS = 600.0
 AT_ONCE = 20
 BUNDLE_SECONDS = 0.1
+KEPT_TALLIES = 10_000
 
 
 class Ticker:
     """The timed work on sales of one process. `run` it as a task."""
 
-    def __init__(self, waiting_rooms: WaitingRooms, seats: Seats) -> None:
+    def __init__(self, waiting_rooms: WaitingRooms, seats: Seats, metrics: Metrics) -> None:
+        self._metrics = metrics
+        self._tallies: dict[str, Tally] = {}
+        """What was counted already of the events that were looked at, those used last at the end."""
+        self._is_first_look = True
         self._waiting_rooms = waiting_rooms
         self._seats = seats
         self._idle_until: dict[str, float] = {}
@@ -71,6 +77,7 @@ class Ticker:
             due = [event for event in events if self._idle_until.get(event, 0) <= now]
             for at in range(0, len(due), AT_ONCE):
                 await asyncio.gather(*(self._look_at(event) for event in due[at : at + AT_ONCE]))
+            self._is_first_look = listed == float("-inf")
             await asyncio.sleep(max(0.05, now + TICK_SECONDS - loop.time()))
 
     async def _look_at(self, event_id: str) -> None:
@@ -82,12 +89,26 @@ class Ticker:
             return
         if found is not None:
             self.figures[event_id] = found[1]
+            self._count(event_id, found[1].tally)
         if found is not None and found[0]:
             self._idle_until.pop(event_id, None)
             self._busy.add(event_id)
         else:
             self._busy.discard(event_id)
             self._idle_until[event_id] = asyncio.get_running_loop().time() + IDLE_SECONDS
+
+    def _count(self, event_id: str, tally: Tally) -> None:
+        """Count what has happened in an event since it was last looked at. Of one that was there before this
+        server nothing is known; one that has come since begins at zero, and so does one created anew."""
+        before = self._tallies.pop(event_id, tally if self._is_first_look else Tally())
+        self._tallies[event_id] = tally
+        if len(self._tallies) > KEPT_TALLIES:
+            del self._tallies[next(iter(self._tallies))]
+        if any(now < was for now, was in zip(tally, before, strict=True)):
+            before = Tally()
+        self._metrics.admissions.inc(tally.admissions - before.admissions)
+        self._metrics.no_shows.inc(tally.no_shows - before.no_shows)
+        self._metrics.expired_holds.inc(tally.expired_holds - before.expired_holds)
 
     def _forget(self, events: frozenset[str]) -> None:
         self.figures = {event: found for event, found in self.figures.items() if event in events}

@@ -318,6 +318,14 @@ def _remote_key(data: Any, allowed: Sequence[str]) -> _Key | None:
 # --- claims ---
 
 
+class Expired(Refused):
+    """A token that was good once; ``user_id`` is whose."""
+
+    def __init__(self, user_id: str) -> None:
+        super().__init__(Code.TOKEN_EXPIRED, "the token has expired")
+        self.user_id = user_id
+
+
 def _invalid(message: str) -> NoReturn:
     raise Refused(Code.TOKEN_INVALID, message) from None
 
@@ -343,7 +351,7 @@ def _read_claims(decoder: msgspec.json.Decoder[C], payload: bytes, config: Confi
     if max(claims.nbf or 0, claims.iat or 0) > now + LEEWAY_SECONDS:
         _invalid("the token is not valid yet")
     if claims.exp <= now - LEEWAY_SECONDS:
-        raise Refused(Code.TOKEN_EXPIRED, "the token has expired")
+        raise Expired(_user_id(claims))
     return claims
 
 

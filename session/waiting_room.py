@@ -24,8 +24,18 @@ IDLE_AFTER_MS = 3_600_000
 """An event of which nobody made use for so long, and where nothing can happen by itself, is not looked at."""
 
 
+class Tally(NamedTuple):
+    """Of an event: admissions; places and admissions that ended while their user was away; holds that have
+    expired."""
+
+    admissions: int = 0
+    no_shows: int = 0
+    expired_holds: int = 0
+
+
 class Figures(NamedTuple):
-    """An event's line and seats at one moment; the last minute's admissions, and over how long they went."""
+    """An event's line and seats at one moment; the last minute's admissions, and over how long they went; and
+    what was counted since the event was created."""
 
     total: int
     present: int
@@ -36,6 +46,7 @@ class Figures(NamedTuple):
     moved: int
     span_ms: int
     paused: bool
+    tally: Tally
 
     @property
     def available(self) -> int | None:
@@ -67,6 +78,11 @@ class Place(NamedTuple):
     figures: Figures
     made: str
     """Which event it is: one that was deleted and created anew is another."""
+
+    @property
+    def is_last(self) -> bool:
+        """Whether nobody stands behind: as it is for who has just come."""
+        return self.status == WAITING and self.position == self.figures.total
 
 
 class Server(Protocol):
@@ -328,7 +344,7 @@ class WaitingRooms:
         await self._store.command("SREM", keys.sale(event_id).instances, instance)
 
 
-NO_FIGURES = Figures(0, 0, 0, 0, 0, 0, 0, 0, paused=True)
+NO_FIGURES = Figures(0, 0, 0, 0, 0, 0, 0, 0, paused=True, tally=Tally())
 
 
 def _place(answer: Sequence[Any]) -> Place:
@@ -344,5 +360,7 @@ def _place(answer: Sequence[Any]) -> Place:
 
 
 def _figures(values: Sequence[int]) -> Figures:
-    total, present, admitted, held, sold, seats, moved, span_ms, paused = values
-    return Figures(total, present, admitted, held, sold, seats, moved, span_ms, bool(paused))
+    total, present, admitted, held, sold, seats, moved, span_ms, paused, *tally = values
+    return Figures(
+        total, present, admitted, held, sold, seats, moved, span_ms, paused=bool(paused), tally=Tally(*tally)
+    )

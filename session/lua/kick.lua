@@ -1,11 +1,15 @@
 -- Removes all of a user's connections, on every server: none that came before now may say anything more.
--- KEYS session, counter
+-- KEYS session, counter, recorder
 -- ARGV[3..] channel, user, session ttl ms
 -- Returns {'ok', how many there were} or {'late'}. Repeating it does no harm.
 if late() then return {'late'} end
-local n = 0
-for _, field in ipairs(redis.call('HKEYS', KEYS[1])) do
-  if field:sub(1, 2) == 'c:' then n = n + redis.call('HDEL', KEYS[1], field) end
+local flat, n = redis.call('HGETALL', KEYS[1]), 0
+for i = 1, #flat, 2 do
+  local id, where, order = flat[i]:match('^c:(.+)$'), flat[i + 1]:match('^(.-):(%d+)$')
+  if id then
+    n = n + redis.call('HDEL', KEYS[1], flat[i])
+    record(KEYS[3], ARGV[5], 'removed ' .. where .. ' ' .. id .. ' ' .. order)
+  end
 end
 -- the mark outlives a lost notice: servers find it when they look at the bucket again
 local order = math.max(tonumber(redis.call('HGET', KEYS[1], 'g') or 0), now)

@@ -53,8 +53,22 @@ local function fenced(session, socket, order)
   return {'lost'}
 end
 
+-- Notes what befell a user, for its flight recorder: newest first, 50 at most. The same refusal again has the last
+-- time only, so that who knocks ever anew pushes nothing out. A full store must not break what is noted. ttl: of one
+-- that begins; whatever renews the session renews it.
+local function record(recorder, ttl, what, at)
+  local entry = int(at or now) .. ' ' .. what
+  if what:sub(1, 8) == 'refused ' then
+    local newest = redis.call('LINDEX', recorder, 0) or ''
+    if newest:match('^%d+ (.*)$') == what then redis.pcall('LSET', recorder, 0, entry) return end
+  end
+  local n = redis.pcall('LPUSH', recorder, entry)
+  if n == 1 then redis.call('PEXPIRE', recorder, ttl)
+  elseif type(n) == 'number' and n > 50 then redis.call('LTRIM', recorder, 0, 49) end
+end
+
 -- Removes connections of a user for good: at most ten tombstones are kept, the newest. s: the hash as it was.
-local function bury(session, s, sockets)
+local function bury(session, s, sockets, recorder, ttl)
   if #sockets == 0 then return end
   local old = {}
   for field, at in pairs(s) do
@@ -63,6 +77,8 @@ local function bury(session, s, sockets)
   table.sort(old, function(a, b) return a[2] < b[2] end)
   for i = 1, #old + #sockets - 10 do if old[i] then redis.call('HDEL', session, old[i][1]) end end
   for _, id in ipairs(sockets) do
+    local was = (s['c:' .. id] or ''):match('^(.-):%d+$')
+    if was then record(recorder, ttl, 'replaced ' .. was .. ' ' .. id .. s['c:' .. id]:gsub('^.*:', ' ')) end
     redis.call('HDEL', session, 'c:' .. id)
     redis.call('HSET', session, 'x:' .. id, int(now))
   end

@@ -23,6 +23,7 @@ else
   let_in(c, user, seq)
   if away then redis.call('ZADD', ADMITTED, int(math.min(c.adm and now + c.adm or FAR, now + entry)), user) end
   count(c, 1, 1)
+  tally('ad', 1)
 end
 write()
 return {verdict}

@@ -1,11 +1,11 @@
 -- Changes fields and rooms of a session, and creates it where there is none.
--- KEYS session, data, rooms[, counter]
+-- KEYS session, data, rooms, counter, recorder
 -- ARGV[3..] socket that must still be attached ('' none), its order, ttl ms, most rooms, then triples:
 --      'set' field value | 'default' field value (where absent) |
 --      'clear' field value-that-it-has ('' any) | 'join' room '' | 'leave' room '' |
 --      'unname' 'w:<event>' | 'h:<event>' its name (unless it was named anew) |
 --      'tell' notice 'channel instance' (where another instance has a connection of the user) |
---      'seen' '' '' (the session lives from here on) | 'touch' '' '' (only if it does)
+--      'seen' '' '' (the session lives from here on) | 'touch' '' '' (only if it does) | 'note' what ''
 -- Returns {'ok'}, {'full'} (too many rooms), {'gone', kicked at | ''}, {'lost'} (the store forgot it) or {'late'}
 local socket, order, ttl, most = unpack(ARGV, 3, 6)
 if late() then return {'late'} end
@@ -24,8 +24,8 @@ for i = 7, #ARGV, 3 do
     if b == '' or redis.call('HGET', KEYS[1], a) == b then redis.call('HDEL', KEYS[1], a) end
   elseif op == 'join' then redis.call('SADD', KEYS[3], a)
   elseif op == 'leave' then redis.call('SREM', KEYS[3], a)
-  elseif op == 'tell' then
-    tell_others(KEYS[1], b:match('%S+$'), b:match('^%S+'), KEYS[4], a)
+  elseif op == 'note' then record(KEYS[5], ttl, a)
+  elseif op == 'tell' then tell_others(KEYS[1], b:match('%S+$'), b:match('^%S+'), KEYS[4], a)
   elseif op == 'unname' then
     if (redis.call('HGET', KEYS[1], a) or '') == b then
       redis.call('HDEL', KEYS[1], a)
@@ -33,7 +33,7 @@ for i = 7, #ARGV, 3 do
     end
   elseif op == 'seen' or redis.call('HEXISTS', KEYS[1], 'la') == 1 then redis.call('HSET', KEYS[1], 'la', int(now)) end
 end
-for _, key in ipairs({KEYS[1], KEYS[2], KEYS[3]}) do
+for _, key in ipairs({KEYS[1], KEYS[2], KEYS[3], KEYS[5]}) do
   -- a shorter life than it has is never given
   if redis.call('PTTL', key) < tonumber(ttl) then redis.call('PEXPIRE', key, ttl) end
 end

@@ -38,6 +38,7 @@ class Server:
         s = self.services
         parts = (
             s.store, s.leases, s.listener, s.watch, s.presence, s.janitor, s.ticker, s.lobby, s.boards, s.hub,
+            s.recorder,
         )  # fmt: skip
         self._tasks = [asyncio.create_task(part.run()) for part in parts]
 

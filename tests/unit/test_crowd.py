@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 
 from session.crowd import Crowd
 from session.recovery import Position
-from session.waiting_room import ADMITTED, WAITING, Figures, Place
+from session.waiting_room import ADMITTED, WAITING, Figures, Place, Tally
 
-FIGURES = Figures(10, 10, 0, 0, 0, 0, 5, 1000, paused=False)
+FIGURES = Figures(10, 10, 0, 0, 0, 0, 5, 1000, paused=False, tally=Tally())
 STILL = FIGURES._replace(moved=0)
 
 

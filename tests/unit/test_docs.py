@@ -27,6 +27,7 @@ from session.protocol import (
     Code,
     Event,
 )
+from session.recorder import MOST
 
 DOCS = Path(__file__).parents[2] / "docs"
 
@@ -39,7 +40,7 @@ KEYS_IN_DOCS: dict[str, list[str]] = {
     "ACTIVE": ["{srv}active"],
     "FIGURES": ["{srv}figures"],
     "room": ["<tag>m:<room>", "<tag>h:<room>", "<tag>q:<room>", "{r:<room>}"],
-    "user": ["{u:xx}s:<user>", "{u:xx}d:<user>", "{u:xx}r:<user>", "{u:xx}x:<user>", "{u:xx}v:<user>"],
+    "user": [f"{{u:xx}}{letter}:<user>" for letter in "sdrxvl"],
     "index": ["{u:xx}i:<instance>"],
     "bucket_counter": ["{u:xx}n"],
     "bucket_channel": ["{u:<xx>}"],
@@ -62,6 +63,7 @@ FIXED_LIMITS: dict[str, list[int]] = {
     "rooms named in `resume`": [200],
     "lines that a user stands in": [MOST_NAMES],
     "seats named in a command": [MAX_SEATS_NAMED],
+    "events in the history of a user": [MOST],
     "`data` of a message": [MAX_DATA_BYTES],
     "`data` of a session": [MAX_SESSION_DATA_BYTES],
     "head of a request": [MAX_HEAD_BYTES],

@@ -69,5 +69,5 @@ def test_buckets_do_not_change() -> None:
 
 @pytest.mark.parametrize("user", ["a", "a:b", "|", "x" * 128])
 def test_the_keys_of_a_user_are_apart(user: str) -> None:
-    """Seven names for seven things."""
-    assert 7 == len(set(keys.user(user)))
+    """Eight names for eight things."""
+    assert 8 == len(set(keys.user(user)))

@@ -38,10 +38,14 @@ local function forget(of, why, by)
   if not seq then return nil end
   for _, key in ipairs({PRESENT, ABSENT, LAPSE}) do redis.call('ZREM', key, of) end
   note('L', int(seq), of, by or '-', why)
+  if why == 'expired' then tally('ns', 1) end
   return seq
 end
 
 local function end_admission(of, why, by)
+  -- sooner than it might have been at the latest: its user has gone
+  local till, latest = score(ADMITTED, of), tonumber(redis.call('HGET', CAP, of) or FAR)
+  if why == 'expired' and till and till < latest then tally('ns', 1) end
   redis.call('HDEL', CAP, of)
   if redis.call('ZREM', ADMITTED, of) == 1 then note('E', of, by or '-', why) return true end
 end
@@ -135,6 +139,7 @@ local function admit(c, new)
     if heads[i] ~= new then waited = waited + 1 end
   end
   count(c, #heads / 2, waited)
+  tally('ad', #heads / 2)
 end
 
 -- The admissions of the last minute: how many of those who waited came after the first second of it, and
@@ -147,12 +152,13 @@ local function measure()
 end
 
 -- What everyone in the line is told of it: total, present, admitted, held, sold, seats, admissions of the last
--- minute, over how many ms, whether it is paused.
+-- minute, over how many ms, whether it is paused, and what was tallied.
 local function figures(c)
-  local s = redis.call('HMGET', SALE, 'h', 's', 'n', 'span', 'paused')
+  local s = redis.call('HMGET', SALE, 'h', 's', 'n', 'span', 'paused', 'ad', 'ns', 'hx')
   local present = redis.call('ZCARD', PRESENT)
   return {present + redis.call('ZCARD', ABSENT), present, redis.call('ZCARD', ADMITTED), tonumber(s[1] or 0),
-    tonumber(s[2] or 0), c.count, tonumber(s[3] or 0), tonumber(s[4] or 0), s[5] and 1 or 0}
+    tonumber(s[2] or 0), c.count, tonumber(s[3] or 0), tonumber(s[4] or 0), s[5] and 1 or 0,
+    tonumber(s[6] or 0), tonumber(s[7] or 0), tonumber(s[8] or 0)}
 end
 
 -- Where a user stands: {'admitted', till | 0, epoch and head of the ledger, figures, request that made the

@@ -47,6 +47,10 @@ local function is_done(request)
   redis.call('PEXPIRE', FENCE, FENCE_MS)
 end
 
+-- Counts what operators want to know: 'ad' admissions, 'ns' places and admissions that ended while their user was
+-- away, 'hx' holds that have expired.
+local function tally(what, n) redis.call('HINCRBY', SALE, what, n) end
+
 local function score(key, member) return tonumber(redis.call('ZSCORE', key, member)) end
 
 -- Ends the history of a room: nobody's position is part of what follows, and all its readers start anew.

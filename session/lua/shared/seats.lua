@@ -87,6 +87,7 @@ end
 local function expire_one(of)
   local g = group(of)
   turn(g.seats, 'a', -#g.seats, 0)
+  tally('hx', 1)
   keep(of, {seats = {}})
   local told = (redis.call('HGET', PENDING, 'x ' .. of) or ''):match('^%d+( .*)$') or ''
   redis.call('HSET', PENDING, 'x ' .. of, int(version()) .. told .. ' ' .. table.concat(ids(g.seats), ' '))
