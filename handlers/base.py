@@ -5,6 +5,7 @@ import logging
 from typing import Any, TypeVar
 
 import msgspec
+from msgspec import UNSET, Struct, UnsetType
 from tornado.httputil import HTTPServerRequest
 from tornado.web import HTTPError, RequestHandler
 
@@ -44,6 +45,20 @@ CODE_OF = {
     409: "conflict",
     413: "too_large",
 }
+
+
+class Fault(Struct, frozen=True):
+    """What is wrong: ``code`` is for programs, ``message`` for people."""
+
+    code: str
+    message: str
+    details: dict[str, Any] | UnsetType = UNSET
+
+
+class Problem(Struct, frozen=True):
+    """The body of every error."""
+
+    error: Fault
 
 
 def api_key_of(request: HTTPServerRequest, services: Services) -> str:
@@ -134,18 +149,16 @@ class Handler(Edge):
     def write_error(self, status_code: int, **kwargs: Any) -> None:
         """Every error is ``{"error":{"code","message","details"?}}``."""
         error = kwargs.get("exc_info", (None, None, None))[1]
-        body: dict[str, Any] = {"code": CODE_OF.get(status_code, "error"), "message": self._reason}
         if isinstance(error, Refused):
-            body = {"code": error.code.value, "message": error.message}
-            if error.details is not None:
-                body["details"] = error.details
-        elif isinstance(error, HTTPError) and error.log_message:
-            body["message"] = error.log_message
+            fault = Fault(error.code.value, error.message, UNSET if error.details is None else error.details)
+        else:
+            said = error.log_message if isinstance(error, HTTPError) else None
+            fault = Fault(CODE_OF.get(status_code, "error"), said or self._reason)
         if status_code == 503:
             self.set_header("Retry-After", "1")
         if status_code == 401:
             self.set_header("WWW-Authenticate", "Bearer")
-        self.answer({"error": body}, status_code)
+        self.answer(Problem(fault), status_code)
 
 
 class NotFound(Handler):
