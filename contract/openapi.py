@@ -3,13 +3,14 @@
 import re
 from typing import Any
 
+from msgspec import Struct
+
 from contract import docs, schemas
 from contract.operations import OPERATIONS, Operation
 from contract.schemas import Schema, ref
-from handlers.api import IDEMPOTENCY_KEY
-from handlers.auth import COOKIE
+from handlers import api, auth, demo
 from handlers.base import CODE_OF, STATUS_OF, Problem
-from session.events import Event, PublicEvent, Section
+from session.events import Event, EventDraft, PublicEvent, Section
 from session.protocol import EventId, RoomName, UserId
 
 DESCRIPTION = """\
@@ -38,10 +39,32 @@ RAW: dict[tuple[str, str], Schema] = {
     for event in (Event, PublicEvent)
     for field, items in (("sections", ref(Section)), ("seats", {"type": "string"}))
 }
+NAMES = {"eventId": "123", "userId": "mina", "room": "event:123"}
+SEATS = ["VIP-1-1", "VIP-1-2"]
+EXAMPLES: dict[type[Struct], Any] = {
+    EventDraft: {
+        "title": "Autumn Night",
+        "venue": "Harbour Hall",
+        "sections": [{"name": "VIP", "rows": 10, "seatsPerRow": 30, "price": 165000}],
+        "capacity": 1000,
+        "admitPerSecond": 50,
+    },
+    api.PauseOrder: {"paused": True},
+    api.QueueOrder: {"action": "admit"},
+    api.HoldOrder: {"action": "extend"},
+    api.BookingOrder: {"userId": "mina", "seats": SEATS},
+    api.RefundOrder: {"seats": SEATS},
+    api.NewMessage: {"data": {"text": "Doors open at seven"}},
+    auth.RefreshBody: {"refreshToken": "<the refresh token>"},
+    auth.LoginBody: {"name": "mina"},
+    demo.Payment: {"eventId": "123", "seats": SEATS},
+    demo.Order: {"instance": "i-6e1c9ef832"},
+}
+"""What each body may look like."""
 SECURITY_SCHEMES = {
     "apiKey": {"type": "http", "scheme": "bearer", "description": "`--api-key`"},
     "userToken": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT", "description": "a user's token"},
-    "refreshCookie": {"type": "apiKey", "in": "cookie", "name": COOKIE},
+    "refreshCookie": {"type": "apiKey", "in": "cookie", "name": auth.COOKIE},
 }
 
 
@@ -94,7 +117,9 @@ def _operation(operation: Operation) -> dict[str, Any]:
     if operation.body:
         described["requestBody"] = {
             "required": operation.body_required,
-            "content": {"application/json": {"schema": ref(operation.body)}},
+            "content": {
+                "application/json": {"schema": ref(operation.body), "example": EXAMPLES[operation.body]}
+            },
         }
     return described
 
@@ -166,14 +191,14 @@ def _problem(status: int) -> dict[str, Any]:
 def _parameters() -> dict[str, Any]:
     rules = {"eventId": EventId, "userId": UserId, "room": RoomName}
     parameters: dict[str, Any] = {
-        name: {"name": name, "in": "path", "required": True, "schema": _text(rule)}
+        name: {"name": name, "in": "path", "required": True, "schema": _text(rule), "example": NAMES[name]}
         for name, rule in rules.items()
     }
     parameters["idempotencyKey"] = {
         "name": "Idempotency-Key",
         "in": "header",
         "description": "The same key brings the first answer again, and does nothing more.",
-        "schema": {"type": "string", "pattern": f"^{IDEMPOTENCY_KEY.pattern}$"},
+        "schema": {"type": "string", "pattern": f"^{api.IDEMPOTENCY_KEY.pattern}$"},
     }
     return parameters
 

@@ -97,6 +97,12 @@ class Handler(Edge):
         """How much of a body is kept, asked as soon as the request's head has come."""
         return cls.max_body_bytes
 
+    @classmethod
+    def methods(cls) -> list[str]:
+        """The methods that there are here (RFC 9110, 15.5.6)."""
+        missing = RequestHandler._unimplemented_method
+        return [name for name in cls.SUPPORTED_METHODS if getattr(cls, name.lower(), missing) is not missing]
+
     def prepare(self) -> None:
         """Refuse bodies over this handler's limit."""
         if len(self.request.body) > self.max_body_bytes:
@@ -158,6 +164,8 @@ class Handler(Edge):
             self.set_header("Retry-After", "1")
         if status_code == 401:
             self.set_header("WWW-Authenticate", "Bearer")
+        if status_code == 405:
+            self.set_header("Allow", ", ".join(self.methods()))
         self.answer(Problem(fault), status_code)
 
 
