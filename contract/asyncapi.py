@@ -254,7 +254,7 @@ def _schemas() -> dict[str, Schema]:
     for name, rule in RULES.items():
         events[name] |= rule
     events["Error"] |= _error(events["Error"])
-    return dict(sorted((schemas.read(COMMANDS) | events | {"Details": DETAILS}).items()))
+    return dict(sorted((schemas.read(COMMANDS) | events | {"Details": schemas.DETAILS}).items()))
 
 
 def _error(schema: Schema) -> Schema:
@@ -271,24 +271,9 @@ def _error(schema: Schema) -> Schema:
                 "type": "boolean",
                 "description": "true for " + ", ".join(f"`{code.value}`" for code in sorted(RETRYABLE)),
             },
-            "details": {"$ref": schemas.TEMPLATE.format(name="Details")},
+            "details": schemas.details(),
         }
     }
-
-
-DETAILS: Schema = {
-    "type": "object",
-    "properties": {
-        "outcome": {
-            "enum": ["none", "unknown"],
-            "description": "of `unavailable`: nothing was changed, or it may have happened",
-        },
-        "retryAfterMs": {"type": "integer", "minimum": 0, "description": "when to try, or to connect, again"},
-        "seats": {"type": "array", "items": {"type": "string"}, "description": "the seats that it is about"},
-        "maxSeats": {"type": "integer", "description": "of `too_many_seats`"},
-        "startsAt": {"type": "integer", "description": "of `not_open`: Unix milliseconds"},
-    },
-}
 
 
 def _summary(type: Frame) -> str:

@@ -34,6 +34,8 @@ PROBLEMS = {
     422: "A field breaks its rule.",
     503: "The store did not answer in time. Ask again; to book or publish, with an `Idempotency-Key`.",
 }
+HINTS = {401: "WWW-Authenticate", 503: "Retry-After"}
+"""Headers that come with a status."""
 RAW: dict[tuple[str, str], Schema] = {
     (event.__name__, field): {"type": "array", "items": items}
     for event in (Event, PublicEvent)
@@ -182,10 +184,13 @@ def _response_name(status: int) -> str:
 def _problem(status: int) -> dict[str, Any]:
     codes = {code.value for code, its in STATUS_OF.items() if its == status} | {CODE_OF.get(status, "error")}
     narrow = {"properties": {"error": {"properties": {"code": {"enum": sorted(codes)}}}}}
-    return {
+    problem: dict[str, Any] = {
         "description": PROBLEMS[status],
         "content": {"application/json": {"schema": {"allOf": [ref(Problem), narrow]}}},
     }
+    if status in HINTS:
+        problem["headers"] = {HINTS[status]: {"$ref": f"#/components/headers/{HINTS[status]}"}}
+    return problem
 
 
 def _parameters() -> dict[str, Any]:
@@ -213,6 +218,8 @@ def _headers() -> dict[str, Any]:
     text = {"type": "string"}
     return {
         "ETag": {"description": "Names the content; send it back as `If-None-Match`.", "schema": text},
+        "Retry-After": {"description": "Seconds.", "schema": {"type": "integer"}},
+        "WWW-Authenticate": {"description": "`Bearer`", "schema": text},
         "Cache-Control": {"description": "How long caches may keep it.", "schema": text},
     }
 
@@ -224,4 +231,5 @@ def _schemas() -> dict[str, Schema]:
     }
     given = schemas.written([*sorted(answers, key=lambda answer: answer.__name__), Problem, Section])
     schemas.described(given, {key: shape for key, shape in RAW.items() if key[0] in given})
-    return dict(sorted((taken | given).items()))
+    given["Fault"]["properties"]["details"] = schemas.details()
+    return dict(sorted((taken | given | {"Details": schemas.DETAILS}).items()))

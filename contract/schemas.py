@@ -9,11 +9,30 @@ from msgspec import UNSET, Struct
 Schema = dict[str, Any]
 
 TEMPLATE = "#/components/schemas/{name}"
+DETAILS: Schema = {
+    "type": "object",
+    "properties": {
+        "outcome": {
+            "enum": ["none", "unknown"],
+            "description": "of `unavailable`: nothing was changed, or it may have happened",
+        },
+        "retryAfterMs": {"type": "integer", "minimum": 0, "description": "when to try, or to connect, again"},
+        "seats": {"type": "array", "items": {"type": "string"}, "description": "the seats that it is about"},
+        "maxSeats": {"type": "integer", "description": "of `too_many_seats`"},
+        "startsAt": {"type": "integer", "description": "of `not_open`: Unix milliseconds"},
+    },
+}
+"""What an error may tell besides, over the WebSocket and over HTTP."""
 
 
 def ref(type: type[Struct]) -> Schema:
     """Where a type's schema stands in a document."""
     return {"$ref": TEMPLATE.format(name=type.__name__)}
+
+
+def details() -> Schema:
+    """Where `DETAILS` stands in a document."""
+    return {"$ref": TEMPLATE.format(name="Details")}
 
 
 def of(type: Any) -> Schema:

@@ -33,6 +33,15 @@ def heard(frame: Frame) -> None:
         _judge(message, frame)
 
 
+def said(command: Frame) -> None:
+    """A client that is ours sends nothing but commands."""
+    name = str(command.get("type"))
+    if name in _replies():
+        _judge(_messages()[name], command)
+    else:
+        _note(f"a command of an unknown type: {command}")
+
+
 def asked(command: Frame, answer: Frame) -> None:
     """A command was answered: is it one by the document, and the answer one of those that it may have?"""
     name = str(command.get("type"))

@@ -175,11 +175,14 @@ def test_a_command_that_was_taken_is_one() -> None:
     spoken.asked(
         {"type": "join-room", "room": "??", "id": 1}, {"type": "error", "code": "bad_message", "id": 1}
     )
+    spoken.said({"type": "leave-room", "room": "chat:1"})
     good = spoken.BREACHES[:]
     spoken.asked({"type": "join-room", "room": "??", "id": 1}, {"type": "room-joined", "id": 1})
     spoken.asked({"type": "ping", "id": 1}, {"type": "room-joined", "id": 1})
     spoken.asked({"type": "pling", "id": 1}, {"type": "pong", "id": 1})
+    spoken.said({"type": "leave-room"})
+    spoken.said({"type": "room-left", "room": "chat:1"})
     breaches = spoken.forgotten()
 
     assert [] == good
-    assert 3 == len(breaches)
+    assert 5 == len(breaches)
