@@ -32,6 +32,7 @@ OPTIONS = (
 
 
 @pytest.mark.timeout(600)
+@pytest.mark.gen_test(timeout=580)
 async def test_the_server_keeps_to_its_document(servers: Servers, connect: Connect, tmp_path: Path) -> None:
     """Hundreds of requests made of the document, good and bad ones: each status, type, body and header is
     as it says, what it forbids is refused, and without a key or a token nothing is told."""
