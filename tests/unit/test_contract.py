@@ -155,12 +155,13 @@ def test_a_frame_that_is_none_is_noticed(frame: dict[str, Any]) -> None:
 
 def test_an_answer_that_is_none_is_noticed() -> None:
     """Another status, another type, another body; what is right is not."""
-    as_json = {"content-type": "application/json; charset=utf-8"}
+    server = {"server": "TornadoServer/6"}
+    as_json = {**server, "content-type": "application/json; charset=utf-8"}
     spoken.answered("GET", "/healthz", 200, as_json, b'{"alive":true}')
     spoken.answered("GET", "/api/events/1?x=1", 404, as_json, b'{"error":{"code":"not_found","message":""}}')
     good = spoken.BREACHES[:]
     spoken.answered("GET", "/healthz", 201, as_json, b'{"alive":true}')
-    spoken.answered("GET", "/healthz", 200, {"content-type": "text/html"}, b"<p>")
+    spoken.answered("GET", "/healthz", 200, {**server, "content-type": "text/html"}, b"<p>")
     spoken.answered("GET", "/healthz", 200, as_json, b'{"alive":true,"secret":1}')
     spoken.answered("GET", "/api/events/1", 404, as_json, b'{"error":{"code":"conflict","message":""}}')
     breaches = spoken.forgotten()
