@@ -56,6 +56,7 @@ EXAMPLES: dict[type[Struct], Any] = {
     api.HoldOrder: {"action": "extend"},
     api.BookingOrder: {"userId": "mina", "seats": SEATS},
     api.RefundOrder: {"seats": SEATS},
+    api.RevokeOrder: {"sid": "a sign-in"},
     api.NewMessage: {"data": {"text": "Doors open at seven"}},
     auth.RefreshBody: {"refreshToken": "<the refresh token>"},
     auth.LoginBody: {"name": "mina"},

@@ -77,6 +77,8 @@ OPERATIONS = (
          idempotency_key=True),
     _api("get", "/users/{userId}", "getUser", api.OneUser, {200: answers.UserFound}),
     _api("post", "/users/{userId}/disconnect", "disconnectUser", api.Disconnect, {202: answers.Disconnected}),
+    _api("post", "/users/{userId}/revoke", "revoke", api.Revoke, {202: answers.Revoked},
+         body=api.RevokeOrder),
     _api("get", "/overview", "getOverview", api.OverviewPage, {200: Overview}),
     Operation("post", "/auth/refresh", "refresh", auth.Refresh, "signing in", {200: auth.Tokens}, (401,),
               body=auth.RefreshBody, body_required=False, security=("refreshCookie",), may_be_anonymous=True),

@@ -73,7 +73,7 @@ class Disconnected(Struct, rename="camel", frozen=True):
 
 
 class Revoked(Struct, rename="camel", frozen=True):
-    """What is revoked. ``kept_until`` is until when that is known (Unix ms), ``replicated`` as in `Booked`."""
+    """What is revoked, and until when that is known; ``replicated`` as in `Booked`."""
 
     user_id: str
     kept_until: UnixMs
