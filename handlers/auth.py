@@ -10,7 +10,7 @@ from msgspec import UNSET, Struct, UnsetType
 from tornado.web import HTTPError
 
 from handlers.base import Handler
-from session.protocol import Code, Refused
+from session.protocol import Code, Refused, UnixMs
 from session.sign_ins import SignedIn
 
 COOKIE = "keepseat_refresh"
@@ -29,7 +29,7 @@ class Tokens(Struct, rename="camel", frozen=True):
     """What a client gets; ``expires_at`` is Unix milliseconds."""
 
     token: str
-    expires_at: int
+    expires_at: UnixMs
     user_id: str
     refresh_token: str | UnsetType = UNSET
 

@@ -5,6 +5,7 @@ import logging
 from typing import Any, TypeVar
 
 import msgspec
+from msgspec import UNSET, Struct, UnsetType
 from tornado.httputil import HTTPServerRequest
 from tornado.web import HTTPError, RequestHandler
 
@@ -46,6 +47,20 @@ CODE_OF = {
 }
 
 
+class Fault(Struct, frozen=True):
+    """What is wrong: ``code`` is for programs, ``message`` for people."""
+
+    code: str
+    message: str
+    details: dict[str, Any] | UnsetType = UNSET
+
+
+class Problem(Struct, frozen=True):
+    """The body of every error."""
+
+    error: Fault
+
+
 def api_key_of(request: HTTPServerRequest, services: Services) -> str:
     """Which of the API keys a request from the back end brings; empty where it brings none."""
     scheme, _, given = request.headers.get("Authorization", "").partition(" ")
@@ -81,6 +96,12 @@ class Handler(Edge):
     def most_body_bytes(cls, request: HTTPServerRequest, services: Services) -> int:
         """How much of a body is kept, asked as soon as the request's head has come."""
         return cls.max_body_bytes
+
+    @classmethod
+    def methods(cls) -> list[str]:
+        """The methods that there are here (RFC 9110, 15.5.6)."""
+        missing = RequestHandler._unimplemented_method
+        return [name for name in cls.SUPPORTED_METHODS if getattr(cls, name.lower(), missing) is not missing]
 
     def prepare(self) -> None:
         """Refuse bodies over this handler's limit."""
@@ -134,18 +155,18 @@ class Handler(Edge):
     def write_error(self, status_code: int, **kwargs: Any) -> None:
         """Every error is ``{"error":{"code","message","details"?}}``."""
         error = kwargs.get("exc_info", (None, None, None))[1]
-        body: dict[str, Any] = {"code": CODE_OF.get(status_code, "error"), "message": self._reason}
         if isinstance(error, Refused):
-            body = {"code": error.code.value, "message": error.message}
-            if error.details is not None:
-                body["details"] = error.details
-        elif isinstance(error, HTTPError) and error.log_message:
-            body["message"] = error.log_message
+            fault = Fault(error.code.value, error.message, UNSET if error.details is None else error.details)
+        else:
+            said = error.log_message if isinstance(error, HTTPError) else None
+            fault = Fault(CODE_OF.get(status_code, "error"), said or self._reason)
         if status_code == 503:
             self.set_header("Retry-After", "1")
         if status_code == 401:
             self.set_header("WWW-Authenticate", "Bearer")
-        self.answer({"error": body}, status_code)
+        if status_code == 405:
+            self.set_header("Allow", ", ".join(self.methods()))
+        self.answer(Problem(fault), status_code)
 
 
 class NotFound(Handler):

@@ -10,9 +10,10 @@ import time
 from msgspec import Struct
 from tornado.web import HTTPError
 
+from handlers.answers import Booked
 from handlers.api import idempotency_key
 from handlers.base import Handler
-from session.protocol import Code, EventId, Refused, SeatIds
+from session.protocol import Code, EventId, Refused, SeatIds, UnixMs
 from session.tokens import Identity
 
 log = logging.getLogger(__name__)
@@ -44,7 +45,32 @@ class Ticket(Struct, rename="camel", frozen=True):
     booking_id: str
     event_id: str
     seats: list[str]
-    booked_at: int
+    booked_at: UnixMs
+
+
+class WhatGoes(Struct, frozen=True):
+    """What this demo allows."""
+
+    kill: bool
+
+
+class Tickets(Struct, frozen=True):
+    """Bookings that stand, the newest first."""
+
+    bookings: list[Ticket]
+
+
+class ShortToken(Struct, rename="camel", frozen=True):
+    """A token that is over in `SHORT_SECONDS`."""
+
+    token: str
+    expires_at: UnixMs
+
+
+class Killed(Struct, frozen=True):
+    """The server that is gone in a moment."""
+
+    instance: str
 
 
 class DemoHandler(Handler):
@@ -77,7 +103,7 @@ class Demo(DemoHandler):
 
     def get(self) -> None:
         """Say whether a visitor may kill the server."""
-        self.answer({"kill": self.services.config.demo_kill})
+        self.answer(WhatGoes(self.services.config.demo_kill))
 
 
 class DemoBookings(DemoHandler):
@@ -94,7 +120,7 @@ class DemoBookings(DemoHandler):
             for event, bookings in zip(events, found, strict=True)
             for booking in bookings
         ]
-        self.answer({"bookings": sorted(tickets, key=lambda ticket: -ticket.booked_at)})
+        self.answer(Tickets(sorted(tickets, key=lambda ticket: -ticket.booked_at)))
 
     async def post(self) -> None:
         """Book seats that the bearer of the token holds (201)."""
@@ -106,9 +132,7 @@ class DemoBookings(DemoHandler):
         booking = await self.services.seats.book(
             str(payment.event_id), identity.user_id, payment.seats, request_id
         )
-        self.answer(
-            {"bookingId": booking.booking_id, "seats": booking.seats, "replicated": booking.replicated}, 201
-        )
+        self.answer(Booked.of(booking), 201)
 
 
 class DemoToken(DemoHandler):
@@ -122,7 +146,7 @@ class DemoToken(DemoHandler):
         token, expires_at = self.services.issuer.access(
             identity.user_id, identity.role, identity.sign_in, time.time(), SHORT_SECONDS
         )
-        self.answer({"token": token, "expiresAt": expires_at}, 201)
+        self.answer(ShortToken(token, expires_at), 201)
 
 
 class DemoKill(DemoHandler):
@@ -140,7 +164,7 @@ class DemoKill(DemoHandler):
         if self.body(Order).instance != self.services.leases.instance:
             raise HTTPError(409, "that is another server")
         log.warning("killed by a visitor of the demo", extra={"fields": {"user": identity.user_id}})
-        self.answer({"instance": self.services.leases.instance}, 202)
+        self.answer(Killed(self.services.leases.instance), 202)
         asyncio.get_running_loop().call_later(LAST_WORDS_SECONDS, os.kill, os.getpid(), signal.SIGKILL)
 
 

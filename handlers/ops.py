@@ -11,6 +11,12 @@ CANARY_SECONDS = 3.0
 """Pub/sub that brought nothing of our own for so long is out of reach, whatever its connection says."""
 
 
+class Life(Struct, frozen=True):
+    """The answer of ``/healthz``."""
+
+    alive: bool
+
+
 class Checks(Struct, frozen=True):
     """What ``/readyz`` looks at; all true but ``draining`` is a server that wants traffic."""
 
@@ -39,7 +45,7 @@ class Healthz(Probe):
 
     def get(self) -> None:
         """Touch nothing."""
-        self.answer({"alive": True})
+        self.answer(Life(True))
 
     head = get
 

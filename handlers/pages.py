@@ -77,10 +77,26 @@ class Page(File):
         await self.get(include_body=False)
 
 
+class Document(Page):
+    """What a machine reads of the API: from any site, for it holds nothing of anybody's."""
+
+    def set_default_headers(self) -> None:
+        """Tools that show it or make clients of it run on pages of their own."""
+        super().set_default_headers()
+        self.set_header("Access-Control-Allow-Origin", "*")
+        self.set_header("Cross-Origin-Resource-Policy", "cross-origin")
+
+    async def get(self, path: str = "", include_body: bool = True) -> None:
+        """The description of the API for machines."""
+        await super().get(path, include_body)
+
+
 _ROOT = {"path": str(STATIC)}
 ROUTES = [
     (r"/", Page, {**_ROOT, "name": "index.html"}),
     (r"/ops", Page, {**_ROOT, "name": "ops.html"}),
+    (r"/openapi.json", Document, {**_ROOT, "name": "openapi.json"}),
+    (r"/asyncapi.json", Document, {**_ROOT, "name": "asyncapi.json"}),
     # no escapes: no file of ours needs any, and %00 would be an error of the file system
     (r"/static/([A-Za-z0-9._/-]+)", File, _ROOT),
 ]

@@ -124,6 +124,10 @@ class Crowd:
         """Whether the ledger was heard up to ``offset``."""
         return self._hi >= offset
 
+    def has_ended(self, user_id: str) -> bool:
+        """Whether an end of a user's place was heard."""
+        return any(change.user_id == user_id and change.kind != "A" for change in self._changes)
+
     def begin(self, offset: int) -> None:
         """The ledger is open: all changes after this offset are heard."""
         self._since = self._hi = offset

@@ -31,6 +31,8 @@ MAX_SEATS_A_USER = 1_000
 """A command names its seats in one frame."""
 MAX_SECONDS = 366 * 86_400
 SEAT_ID = re.compile(r"[A-Za-z0-9._-]{1,32}")
+SeatId = Annotated[str, Meta(extra_json_schema={"pattern": rf"^{SEAT_ID.pattern}$"})]
+"""Its pattern is for the documents: `EventDraft` says which seat it is that breaks it."""
 
 FORGET_AFTER_MS = 60_000
 """A name that leads to nothing may be that of an event which is just being written; not for so long."""
@@ -49,7 +51,7 @@ Seconds = Annotated[int, Meta(ge=1, le=MAX_SECONDS)] | Annotated[float, Meta(ge=
 Rate = Annotated[int, Meta(ge=1, le=1_000_000)] | Annotated[float, Meta(gt=0, le=1_000_000)]
 Price = Annotated[int, Meta(ge=0, lt=2**53)] | Annotated[float, Meta(ge=0, lt=2**53)]
 Count = Annotated[int, Meta(ge=1, lt=2**53)]
-UnixMs = Annotated[int, Meta(ge=0, lt=2**53)]
+UnixMs = Annotated[int, Meta(ge=0, lt=2**53, description="Unix milliseconds")]
 Rows = Annotated[int, Meta(ge=1, le=MAX_SEATS)]
 
 
@@ -88,7 +90,9 @@ class Settings(Struct, rename="camel", frozen=True, kw_only=True, omit_defaults=
 class EventDraft(Settings, frozen=True, kw_only=True):
     """What a ``PUT`` brings. Without seats and sections an event keeps the seats that it has."""
 
-    seats: Annotated[list[str], Meta(max_length=MAX_SEATS)] | None = None
+    seats: (
+        Annotated[list[SeatId], Meta(max_length=MAX_SEATS, extra_json_schema={"uniqueItems": True})] | None
+    ) = None
     sections: Annotated[list[Section], Meta(max_length=MAX_SECTIONS)] | None = None
 
     def __post_init__(self) -> None:
@@ -134,7 +138,7 @@ class PublicEvent(Struct, rename="camel", frozen=True, kw_only=True):
     id: str
     title: str
     venue: str | None
-    starts_at: int | None
+    starts_at: UnixMs | None
     max_seats: int
     waiting_room: bool
     seat_count: int
@@ -148,7 +152,7 @@ class Event(Struct, rename="camel", frozen=True, kw_only=True):
     id: str
     title: str
     venue: str | None
-    starts_at: int | None
+    starts_at: UnixMs | None
     capacity: int | None
     admit_per_second: int | float | None
     admission_seconds: int | float | None

@@ -467,7 +467,6 @@ class Lobby:
     def _learn_of_loss(self, crowd: Crowd, user_id: str, place: Place | None) -> None:
         """A user has no place any more. If the ledger says so, that is told when it is heard; else the store
         has lost the place, or the event is gone."""
-        crowd.unsure.discard(user_id)
         key = (crowd.event_id, user_id)
         if place is not None and not crowd.has_heard(place.ledger.offset):
             asyncio.get_running_loop().call_later(RETRY_SECONDS, self.look_up, user_id, crowd.event_id)
@@ -480,7 +479,9 @@ class Lobby:
                 )
         else:
             self._second_look.discard(key)
-            if crowd.drop(user_id) is not None:
+            # an answer of long ago was passed on as it was, and the ledger has begun anew behind the end
+            is_untold = user_id in crowd.unsure and not crowd.has_ended(user_id)
+            if crowd.drop(user_id) is not None or is_untold:
                 self.on_left(crowd.event_id, user_id, "", "expired")
 
     def _look_again(self, user_id: str, event_id: str) -> None:

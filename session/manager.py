@@ -14,7 +14,7 @@ from msgspec import Raw, Struct
 
 from session import keys
 from session.config import Config
-from session.protocol import MAX_SESSION_DATA_BYTES, Code, Refused, SessionState, encode
+from session.protocol import MAX_SESSION_DATA_BYTES, Code, Refused, SessionState, UnixMs, encode
 from session.recovery import Position, parse_chain
 from session.store import Arg, Store
 
@@ -51,7 +51,7 @@ class Socket(Struct, rename="camel", frozen=True):
 
     socket_id: str
     instance: str
-    connected_at: int
+    connected_at: UnixMs
 
 
 @dataclass(frozen=True, slots=True)

@@ -94,6 +94,22 @@ MAX_SEATS_NAMED = 1000
 SeatIds = Annotated[list[SeatWord], Meta(min_length=1, max_length=MAX_SEATS_NAMED)]
 
 
+def word(*words: str) -> Any:
+    """The rule, for the documents, that a text is one of these; nothing checks what we say ourselves."""
+    return Meta(extra_json_schema={"enum": list(words)})
+
+
+Count = Annotated[int, Meta(ge=0)]
+UnixMs = Annotated[int, Meta(ge=0, description="Unix milliseconds")]
+HoldEnd = Annotated[int, Meta(ge=0, description="Unix milliseconds; null where nothing is held")] | None
+LineStatus = Annotated[str, word("waiting", "admitted")]
+LinePosition = Annotated[int, Meta(ge=1, description="counted from 1")]
+LineSeconds = Annotated[int, Meta(ge=0, description="a guess; null where there is none")] | None
+AdmissionEnd = Annotated[int, Meta(ge=0, description="Unix milliseconds; null where it has no end")] | None
+Pass = Annotated[str, Meta(description="a JWT; null where the server has no secret to sign with")] | None
+Missed = Annotated[int, Meta(ge=0, description="how many messages follow")]
+
+
 class Since(Struct, frozen=True):
     """A position as a client names it."""
 
@@ -114,77 +130,109 @@ class Command(Struct, tag=_kebab, tag_field="type", rename="camel", frozen=True,
 
 
 class Auth(Command, frozen=True):
+    """Bring the token: as the first frame, or to renew it."""
+
     token: str
     resume: Resume | None = None
     replaces: Annotated[str, Meta(max_length=64)] | None = None
 
 
 class JoinEvent(Command, frozen=True):
+    """Come into `event:<id>`, and leave the event that this connection was in."""
+
     event_id: EventId
     since: Since | None = None
 
 
 class LeaveEvent(Command, frozen=True):
+    """Leave `event:<id>`."""
+
     event_id: EventId
 
 
 class JoinRoom(Command, frozen=True):
+    """Come into a room that the token's `rooms` open."""
+
     room: RoomName
     since: Since | None = None
 
 
 class LeaveRoom(Command, frozen=True):
+    """Leave a room."""
+
     room: RoomName
 
 
 class Publish(Command, frozen=True):
+    """Say something in a room, where the token's `publish` lets; safe to repeat with its `key`."""
+
     room: RoomName
     data: Raw
     key: Annotated[str, Meta(min_length=1, max_length=64)] | None = None
 
 
 class UpdateSession(Command, frozen=True):
+    """Merge the client's own state into the session; null removes a key."""
+
     data: dict[Annotated[str, Meta(max_length=128)], Raw]
 
 
 class Ping(Command, frozen=True):
+    """Ask for a sign of life; `t` comes back as it is."""
+
     t: Raw | UnsetType = UNSET
 
 
 class JoinQueue(Command, frozen=True):
+    """Take a place in the line of an event, or find the one there is."""
+
     event_id: EventId
     since: Since | None = None
 
 
 class LeaveQueue(Command, frozen=True):
+    """Give up the place, or the admission."""
+
     event_id: EventId
 
 
 class JoinSeats(Command, frozen=True):
+    """See the seats of an event, and every change."""
+
     event_id: EventId
     since: Since | None = None
 
 
 class LeaveSeats(Command, frozen=True):
+    """Look at the seats no more; holds stay."""
+
     event_id: EventId
 
 
 class HoldSeats(Command, frozen=True):
+    """Hold these seats: all, or none."""
+
     event_id: EventId
     seats: SeatIds
 
 
 class HoldBest(Command, frozen=True):
+    """Hold the best seats that are free, side by side where there are any."""
+
     event_id: EventId
     count: Annotated[int, Meta(ge=1, le=MAX_SEATS_NAMED)]
     section: SeatWord | None = None
 
 
 class ExtendHold(Command, frozen=True):
+    """Lengthen the hold."""
+
     event_id: EventId
 
 
 class ReleaseSeats(Command, frozen=True):
+    """Release these seats, or all."""
+
     event_id: EventId
     seats: SeatIds | None = None
 
@@ -219,19 +267,23 @@ class Event(Struct, tag=_kebab, tag_field="type", rename="camel", frozen=True, k
 
 
 class RoomPosition(Struct, rename="camel", frozen=True, kw_only=True):
+    """Where a room is."""
+
     room: str
     epoch: str
-    offset: int
+    offset: Offset
 
 
 class Connected(Event, frozen=True, kw_only=True):
+    """The connection is let in."""
+
     socket_id: str
     user_id: str
     role: str
     instance: str
-    server_time: int
-    token_expires_at: int
-    ping_interval_ms: int
+    server_time: UnixMs
+    token_expires_at: UnixMs
+    ping_interval_ms: Count
     protocol: int = PROTOCOL_VERSION
     user_room: RoomPosition
 
@@ -243,7 +295,7 @@ class SessionState(Struct, rename="camel", frozen=True, kw_only=True):
     queue_event_id: str | None
     seat_event_id: str | None
     selected_seats: list[str]
-    last_activity: int | None
+    last_activity: UnixMs | None
     data: dict[str, Raw]
 
 
@@ -252,22 +304,22 @@ class RestoredRoom(Struct, rename="camel", frozen=True, kw_only=True):
 
     room: str
     epoch: str | UnsetType = UNSET
-    offset: int | UnsetType = UNSET
+    offset: Offset | UnsetType = UNSET
     recovered: bool | UnsetType = UNSET
-    missed: int | UnsetType = UNSET
-    error: str | UnsetType = UNSET
+    missed: Missed | UnsetType = UNSET
+    error: Annotated[str, word("forbidden", "not_found", "too_many_rooms")] | UnsetType = UNSET
 
 
 class RestoredQueue(Struct, rename="camel", frozen=True, kw_only=True):
     """Where the user stands in a line: ``waiting`` with a position, or ``admitted``."""
 
     event_id: str
-    status: str
-    position: int | UnsetType = UNSET
-    total: int | UnsetType = UNSET
-    eta_seconds: int | UnsetType | None = UNSET
-    expires_at: int | UnsetType | None = UNSET
-    pass_: str | UnsetType | None = field(default=UNSET, name="pass")
+    status: LineStatus
+    position: LinePosition | UnsetType = UNSET
+    total: Count | UnsetType = UNSET
+    eta_seconds: LineSeconds | UnsetType = UNSET
+    expires_at: AdmissionEnd | UnsetType = UNSET
+    pass_: Pass | UnsetType = field(default=UNSET, name="pass")
 
 
 class RestoredSeats(Struct, rename="camel", frozen=True, kw_only=True):
@@ -275,10 +327,12 @@ class RestoredSeats(Struct, rename="camel", frozen=True, kw_only=True):
 
     event_id: str
     held: list[str]
-    hold_expires_at: int | None
+    hold_expires_at: HoldEnd
 
 
 class SessionRestored(Event, frozen=True):
+    """What the user had, and how each room came back; what was missed follows."""
+
     session: SessionState
     rooms: list[RestoredRoom]
     queue: RestoredQueue | None = None
@@ -286,147 +340,213 @@ class SessionRestored(Event, frozen=True):
 
 
 class Authenticated(Event, frozen=True):
-    token_expires_at: int
+    """The token was renewed."""
+
+    token_expires_at: UnixMs
 
 
 class TokenExpiring(Event, frozen=True):
-    expires_at: int
+    """The token is over soon: send `auth` with a new one."""
+
+    expires_at: UnixMs
 
 
 class EventJoined(Event, frozen=True):
+    """The connection is in `event:<id>`."""
+
     event_id: str
     room: str
     epoch: str
-    offset: int
-    user_count: int
+    offset: Offset
+    user_count: Count
     recovered: bool | UnsetType = UNSET
-    missed: int | UnsetType = UNSET
+    missed: Missed | UnsetType = UNSET
 
 
 class EventLeft(Event, frozen=True):
+    """The connection is in `event:<id>` no more."""
+
     event_id: str
 
 
 class RoomJoined(Event, frozen=True):
+    """The connection is in the room."""
+
     room: str
     epoch: str
-    offset: int
+    offset: Offset
     recovered: bool | UnsetType = UNSET
-    missed: int | UnsetType = UNSET
+    missed: Missed | UnsetType = UNSET
 
 
 class RoomLeft(Event, frozen=True):
+    """The connection is in the room no more."""
+
     room: str
 
 
 class RoomReset(Event, frozen=True):
+    """What came between could not be kept: from here on the room begins at this position."""
+
     room: str
     epoch: str
-    offset: int
+    offset: Offset
 
 
 class RoomInfo(Event, frozen=True):
+    """How many connections, over all servers, are in `event:<id>`."""
+
     event_id: str
-    user_count: int
+    user_count: Count
 
 
 class Published(Event, frozen=True):
+    """Where in the room the message stands."""
+
     room: str
     epoch: str
-    offset: int
+    offset: Offset
 
 
 class SessionUpdated(Event, frozen=True):
+    """The whole of the client's own state."""
+
     data: dict[str, Raw]
 
 
 class QueueJoined(Event, frozen=True, kw_only=True):
+    """Where the user stands: `waiting` with a position, or `admitted`."""
+
     event_id: str
     room: str
     epoch: str
-    offset: int
+    offset: Offset
     recovered: bool | UnsetType = UNSET
-    missed: int | UnsetType = UNSET
-    status: str
-    position: int | UnsetType = UNSET
-    total: int | UnsetType = UNSET
-    eta_seconds: int | UnsetType | None = UNSET
-    expires_at: int | UnsetType | None = UNSET
-    pass_: str | UnsetType | None = field(default=UNSET, name="pass")
+    missed: Missed | UnsetType = UNSET
+    status: LineStatus
+    position: LinePosition | UnsetType = UNSET
+    total: Count | UnsetType = UNSET
+    eta_seconds: LineSeconds | UnsetType = UNSET
+    expires_at: AdmissionEnd | UnsetType = UNSET
+    pass_: Pass | UnsetType = field(default=UNSET, name="pass")
 
 
 class QueueUpdated(Event, frozen=True, kw_only=True):
+    """The position has changed."""
+
     event_id: str
-    position: int
-    total: int
-    eta_seconds: int | None
-    available: int | None
+    position: LinePosition
+    total: Count
+    eta_seconds: LineSeconds
+    available: Count | None
 
 
 class QueueEntryAllowed(Event, frozen=True, kw_only=True):
+    """This user was let in."""
+
     event_id: str
-    expires_at: int | None
-    pass_: str | None = field(name="pass")
+    expires_at: AdmissionEnd
+    pass_: Pass = field(name="pass")
 
 
 class QueueLeft(Event, frozen=True):
+    """The place or the admission is gone; without a reason because the user left."""
+
     event_id: str
-    reason: str | UnsetType = UNSET
+    reason: Annotated[str, word("expired", "removed", "closed")] | UnsetType = UNSET
 
 
 class SeatsJoined(Event, frozen=True, kw_only=True):
+    """The seats at exactly this position."""
+
     event_id: str
     room: str
     epoch: str
-    offset: int
+    offset: Offset
     recovered: bool | UnsetType = UNSET
-    missed: int | UnsetType = UNSET
+    missed: Missed | UnsetType = UNSET
     snapshot: Raw
     held: list[str]
-    hold_expires_at: int | None
+    hold_expires_at: HoldEnd
 
 
 class SeatsLeft(Event, frozen=True):
+    """The connection is in `seats:<id>` no more."""
+
     event_id: str
 
 
 class SeatsSnapshot(Event, frozen=True, kw_only=True):
+    """The seats at exactly this position, where the history before it was lost."""
+
     room: str
     epoch: str
-    offset: int
+    offset: Offset
     event_id: str
     snapshot: Raw
 
 
 class SeatsHeld(Event, frozen=True, kw_only=True):
+    """All that the user now holds; without `id` where another connection, or the back end, changed it."""
+
     event_id: str
     held: list[str]
-    hold_expires_at: int | None
+    hold_expires_at: HoldEnd
 
 
 class SeatsReleased(Event, frozen=True, kw_only=True):
+    """What the user still holds there."""
+
     event_id: str
     held: list[str]
-    hold_expires_at: int | None
+    hold_expires_at: HoldEnd
 
 
 class SeatsExpired(Event, frozen=True):
+    """The user's hold is over."""
+
     event_id: str
     seats: list[str]
 
 
+class SeatsUpdated(Event, frozen=True, kw_only=True):
+    """Seats changed; written by the scripts. ``epoch`` stands there where the message begins a new one."""
+
+    room: str
+    epoch: Epoch | UnsetType = UNSET
+    offset: Offset
+    event_id: str
+    seats: dict[SeatWord, Annotated[str, word("available", "held", "sold")]]
+
+
+class Message(Event, frozen=True, kw_only=True):
+    """A message in a room; written by the scripts. ``epoch`` stands there where it begins a new one."""
+
+    room: str
+    epoch: Epoch | UnsetType = UNSET
+    offset: Offset
+    data: Raw
+    sent_at: UnixMs
+
+
 class Pong(Event, frozen=True, kw_only=True):
+    """A sign of life."""
+
     t: Raw | UnsetType = UNSET
-    server_time: int
+    server_time: UnixMs
 
 
 class Reconnect(Event, frozen=True):
-    reason: str
-    delay_ms: int
+    """This server goes away: connect to another after the delay. Nothing is lost."""
+
+    reason: Annotated[str, word("shutdown")]
+    delay_ms: Count
 
 
 class Error(Event, frozen=True):
-    code: str
+    """A command's answer, or why a connection is refused."""
+
+    code: Annotated[str, word(*(code.value for code in Code))]
     message: str
     retryable: bool
     details: dict[str, Any] | UnsetType = UNSET

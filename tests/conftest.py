@@ -13,6 +13,7 @@ from tornado.ioloop import IOLoop
 
 from session.metrics import Metrics
 from session.store import Store
+from tests.support import spoken
 from tests.support.client import Client, close_all
 from tests.support.servers import ServerProcess
 from tests.support.stores import StoreProcess, redis_binary, valkey_binary
@@ -70,6 +71,14 @@ def io_loop(io_loop: IOLoop) -> Iterator[IOLoop]:
 
     io_loop.run_sync(cancel, timeout=10)
     assert problems == []
+
+
+@pytest.fixture(autouse=True)
+def as_documented() -> Iterator[None]:
+    """Nothing was said in this test that ``/openapi.json`` and ``/asyncapi.json`` do not know."""
+    spoken.forgotten()
+    yield
+    assert [] == spoken.forgotten()
 
 
 # --- stores ---

@@ -1,16 +1,18 @@
 """A real Chromium on a real server. What is looked for is what people see: roles, names and words."""
 
+import json
 import os
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Locator, Page, expect, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Locator, Page, WebSocket, expect, sync_playwright
 
 from tests.conftest import Servers
+from tests.support import spoken
 from tests.support.api import Api
 from tests.support.demo import CHROMIUM
 from tests.support.servers import ServerProcess
@@ -94,10 +96,17 @@ class Visitor:
         page.on("request", lambda request: self.paths.append(request.url.removeprefix(url)))
         page.on("pageerror", lambda error: self.errors.append(str(error)))
         page.on("console", self._hear)
+        page.on("websocket", self._listen)
 
     def _hear(self, message: Any) -> None:
         if message.type in {"error", "warning"} and not EXPECTED_NOISE.search(message.text):
             self.errors.append(message.text)
+
+    def _listen(self, socket: WebSocket) -> None:
+        """Judge what is said on the line to the server, in both directions."""
+        if urlsplit(socket.url).path == "/ws":
+            socket.on("framereceived", lambda text: spoken.heard(json.loads(text)))
+            socket.on("framesent", lambda text: spoken.said(json.loads(text)))
 
     # --- what is there ---
 

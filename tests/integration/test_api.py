@@ -127,6 +127,7 @@ async def test_an_unknown_call_is_told_as_json(api: Api) -> None:
     assert [(404, "not_found"), (404, "not_found"), (405, "method_not_allowed")] == [
         outcome(answer) for answer in answers
     ]
+    assert "GET, DELETE, PUT" == answers[2].headers["allow"]
 
 
 # --- events ---

@@ -170,9 +170,9 @@ async def test_a_websocket_is_no_line() -> None:
         await eventually(lambda: not len(server), "it is not counted")
         silent = await dial()
         assert await silent.is_cut()
-        socket.write(command("hello"))
+        socket.write(command("room-left", room="chat:1"))
 
-        assert "hello" == (await socket.hear()).json["type"]
+        assert "chat:1" == (await socket.hear()).json["room"]
 
 
 async def test_a_server_process_keeps_these_limits(servers: Servers) -> None:

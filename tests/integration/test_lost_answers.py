@@ -147,6 +147,40 @@ async def test_a_place_that_is_missed_before_the_loss_is_known_is_no_end(cluster
     assert not [frame for frame in mina.heard if frame["type"] == "queue-left"]
 
 
+async def test_an_end_that_an_answer_outran_is_told(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While the answer to a join was on its way the ledger began anew, behind the end of that place."""
+    await put(cluster, capacity=1)
+    server = cluster.server(0)
+    lobby, rooms = server.services.lobby, server.services.waiting_rooms
+    mina = Tab(server, "mina")
+    await mina.sign_in()
+    join = rooms.join
+
+    async def outrun(event_id: str, who: Who) -> object:
+        place = await join(event_id, who)
+        crowd = lobby._crowds[EVENT]
+        ledger = server.services.hub.rooms[f"{keys.LEDGER}:{EVENT}"]
+        monkeypatch.setattr(crowd, "took", lambda offset, private: None)
+        left = await cluster.server(1).services.waiting_rooms.leave(EVENT, Who("mina"), "removed")
+        await eventually(lambda: ledger.log.hi >= left.offset, "the end is behind the head", 20)
+        monkeypatch.undo()
+        crowd.restarted()
+        return place
+
+    monkeypatch.setattr(rooms, "join", outrun)
+    answer = await mina.call("join-queue", eventId=EVENT)
+
+    # a slow server knows of the end before it answers
+    assert answer["type"] == "queue-joined" or answer["code"] == "not_joined"
+    await eventually(
+        lambda: [f["reason"] for f in mina.heard if f["type"] == "queue-left"] == ["expired"],
+        "it is told",
+        20,
+    )
+
+
 async def test_a_rush_reads_a_list_of_seats_once(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whoever wants it while it is being read waits for the same answer."""
     await put(cluster, max_seats=1)

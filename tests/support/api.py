@@ -6,6 +6,7 @@ import json
 from typing import Any, NamedTuple
 from urllib.parse import quote, urlsplit
 
+from tests.support import spoken
 from tests.support.servers import ServerProcess
 from tests.support.tokens import API_KEY
 
@@ -40,6 +41,7 @@ class Api:
         finally:
             line.close()
         found = {name.lower(): value for name, value in answer.getheaders()}
+        spoken.answered(method, path, answer.status, found, content)
         is_json = found.get("content-type", "").startswith("application/json")
         return Answer(answer.status, found, content, json.loads(content) if is_json and content else None)
 

@@ -14,6 +14,7 @@ from urllib.parse import urlencode
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 
+from tests.support import spoken
 from tests.support.servers import ServerProcess
 from tests.support.tokens import token as make_token
 
@@ -120,7 +121,9 @@ class Client:
         """Send a command with an id and return its answer, be it an error."""
         number = next(self._ids)
         await self.send(type, id=number, **fields)
-        return await self._take(lambda frame: frame.get("id") == number, f"the answer to {type}", timeout)
+        answer = await self._take(lambda frame: frame.get("id") == number, f"the answer to {type}", timeout)
+        spoken.asked({"type": type, "id": number, **fields}, answer)
+        return answer
 
     async def do(self, type: str, **fields: Any) -> Frame:
         """As `call`, and the answer must be no error."""
@@ -187,6 +190,7 @@ class Client:
         try:
             async for text in self.socket:
                 frame = json.loads(text)
+                spoken.heard(frame)
                 self.frames.append(frame)
                 self._unread.append(frame)
                 self._follow(frame)

@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator
 from typing import Any, Self
 from urllib.parse import urlencode
 
+from tests.support import spoken
 from tests.support.servers import ServerProcess
 from tests.support.tokens import token as make_token
 
@@ -63,7 +64,9 @@ class LightClient:
             while True:
                 opcode, payload = await self._read()
                 if opcode == TEXT:
-                    yield json.loads(payload)
+                    frame = json.loads(payload)
+                    spoken.heard(frame)
+                    yield frame
                 elif opcode == PING:
                     self._write(PONG, payload)
                 elif opcode == CLOSE:

@@ -9,6 +9,7 @@ import struct
 from itertools import cycle
 from typing import Any, NamedTuple, Self
 
+from tests.support import spoken
 from tests.support.servers import ServerProcess
 from tests.support.tokens import token as make_token
 
@@ -147,6 +148,8 @@ class Raw:
                 size = int.from_bytes(await self.reader.readexactly(2 if second == 126 else 8))
             heard = Heard(first & 0xF, await self.reader.readexactly(size))
         assert first & 0xF0 == 0x80, f"a server sends whole frames without extensions, not {first:#x}"
+        if heard.opcode == TEXT:
+            spoken.heard(heard.json)
         self.heard.append(heard)
         return heard
 

@@ -1,0 +1,1 @@
+"""What is spoken here, for machines: ``static/openapi.json``, ``static/asyncapi.json``, made of the code."""
