@@ -76,6 +76,7 @@ OPERATIONS = (
     _api("post", "/rooms/{room}/messages", "publish", api.Messages, {201: RoomPosition}, body=api.NewMessage,
          idempotency_key=True),
     _api("get", "/users/{userId}", "getUser", api.OneUser, {200: answers.UserFound}),
+    _api("get", "/users/{userId}/history", "getHistory", api.History, {200: api.UserHistory}),
     _api("post", "/users/{userId}/disconnect", "disconnectUser", api.Disconnect, {202: answers.Disconnected}),
     _api("post", "/users/{userId}/revoke", "revoke", api.Revoke, {202: answers.Revoked},
          body=api.RevokeOrder),
