@@ -176,6 +176,14 @@ class Visitor:
         self.page.get_by_role("textbox", name="Message").fill(text)
         self.page.get_by_role("button", name="Send").click()
 
+    def tab_to(self, wanted: Locator) -> None:
+        """Press Tab until something has the focus, as who uses no mouse does."""
+        for _ in range(20):
+            self.page.keyboard.press("Tab")
+            if wanted.evaluate("element => element === document.activeElement"):
+                return
+        raise AssertionError(f"Tab does not lead to {wanted}")
+
     def stop_clock(self) -> None:
         """From now on the page's time passes only when it is told to."""
         self.page.clock.pause_at(self.page.evaluate("Date.now()") / 1000 + 1)

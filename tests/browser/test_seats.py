@@ -83,7 +83,8 @@ def shape(cell: Locator) -> str:
 
 
 def test_the_keyboard_is_enough(visit: Visit) -> None:
-    """One stop for the tab key, arrows from seat to seat, Enter and Space to take and to let go."""
+    """One stop for the tab key, arrows from seat to seat, Enter and Space to take and to let go; Tab leads on
+    to the way to pay, and the ticket's dialog has the focus, and gives it back."""
     mina = arrive(visit)
     keys = mina.page.keyboard
     mina.page.get_by_role("group", name="Sections").get_by_role("button").last.focus()
@@ -110,6 +111,14 @@ def test_the_keyboard_is_enough(visit: Visit) -> None:
 
     assert 1 == mina.page.get_by_role("grid").locator('[tabindex="0"]').count()
     expect(basket(mina).get_by_role("listitem")).to_have_text(["Section A, row 1, seat 5"])
+
+    mina.tab_to(basket(mina).get_by_role("button", name="Pay"))
+    keys.press("Enter")
+    ticket = mina.page.get_by_role("dialog", name="Your ticket")
+    expect(ticket).to_contain_text("Section A, row 1, seat 5")
+    assert ticket.evaluate("dialog => dialog.contains(document.activeElement)")
+    keys.press("Escape")
+    expect(mina.page.get_by_role("heading", name="Seats", exact=True)).to_be_focused()
 
 
 def test_the_end_is_warned_of_and_put_off(visit: Visit, back_end: BackEnd) -> None:

@@ -36,10 +36,7 @@ def test_signing_in_by_keyboard_alone(visit: Visit) -> None:
     mina.page.keyboard.press("Enter")
     link = mina.page.get_by_role("link", name="Paper Boats")
     expect(link).to_be_visible()
-    for _ in range(10):
-        mina.page.keyboard.press("Tab")
-        if link.evaluate("link => link === document.activeElement"):
-            break
+    mina.tab_to(link)
     mina.page.keyboard.press("Enter")
 
     mina.wait_until_in()
