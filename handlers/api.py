@@ -173,7 +173,8 @@ class ApiHandler(Handler):
             key=self.caller,
             method=self.request.method or "",
             path=_path_of(type(self)),
-            target=[str(part) for part in self.path_args],
+            # not there yet where the method, the body or the path itself is refused
+            target=[str(part) for part in getattr(self, "path_args", ())],
             status=self.get_status(),
             ms=1000 * self.request.request_time(),
             request_id=self.call_id,

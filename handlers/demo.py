@@ -91,11 +91,16 @@ class DemoHandler(Handler):
 
         Raises:
             Refused: nobody is.
+            Unavailable: the store did not answer in time.
         """
         scheme, _, credentials = self.request.headers.get("Authorization", "").partition(" ")
         if scheme.lower() != "bearer":
             raise Refused(Code.TOKEN_REQUIRED, "a token is needed")
-        return await self.services.verifier.verify(credentials.strip())
+        identity = await self.services.verifier.verify(credentials.strip())
+        # or a token that is over could get itself a new one
+        if identity.is_revoked_by((await self.services.manager.check(identity.user_id)).revoked):
+            raise Refused(Code.TOKEN_REVOKED, "this sign-in has ended")
+        return identity
 
 
 class Demo(DemoHandler):

@@ -487,7 +487,8 @@ class Entrance:
         reset = sum(not room.recovered for room in back)
         missed = sum(room.missed or 0 for room in back)
         came = f"{self._leases.instance} {connection.socket_id} {session.last_instance or NONE}"
-        self._recorder.note(connection.user_id, f"restored {came} {len(back)} {reset} {missed}")
+        what = f"restored {came} {len(back)} {reset} {missed}"
+        self._recorder.note(connection.user_id, what, what)
         for event_id in session.lines:
             if places.get(event_id) is None:
                 self._recorder.queue(connection.user_id, event_id, "gone")
@@ -498,7 +499,7 @@ class Entrance:
 
     def _note_renewal(self, connection: Connection, identity: Identity) -> None:
         what = f"renewed {self._leases.instance} {connection.socket_id} {identity.expires_at * 1000}"
-        self._recorder.note(connection.user_id, what)
+        self._recorder.note(connection.user_id, what, what)
 
     def _rejoin(
         self, connection: Connection, admission: Admission, told: Position

@@ -232,7 +232,8 @@ class Seats:
             details = {"seats": _text(answer[2:])}
             raise Refused(Code.SEAT_UNAVAILABLE, "not all of these are held by that user", details)
         self._soon(event_id, answer[2])
-        if answer[0] == b"ok":
+        # also where the answer was lost, and our own retry found it done
+        if answer[1].decode() == booking_id:
             self.on_booking(event_id, user_id, _text(answer[3:]))
         return Booking(answer[1].decode(), _text(answer[3:]), replicated)
 

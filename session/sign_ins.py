@@ -152,6 +152,8 @@ class SignIns:
             until_ms = self._until_ms(now + self._life_seconds)
         elif expires_at_ms > now * 1000:
             until_ms = expires_at_ms + (LEEWAY_SECONDS + CLOCK_SLACK_SECONDS) * 1000
+            if not mark:  # nothing else stops the refresh tokens of all the sign-ins
+                until_ms = max(until_ms, self._until_ms(now + self._life_seconds))
         else:
             raise Refused(Code.BAD_MESSAGE, "expiresAt: has passed, or is not in milliseconds")
         call = _revoking(user_id, mark, until_ms)

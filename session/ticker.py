@@ -104,8 +104,8 @@ class Ticker:
         self._tallies[event_id] = tally
         if len(self._tallies) > KEPT_TALLIES:
             del self._tallies[next(iter(self._tallies))]
-        if any(now < was for now, was in zip(tally, before, strict=True)):
-            before = Tally()
+        # the store has lost some where there are fewer now: none is counted again
+        before = Tally(*map(min, tally, before))
         self._metrics.admissions.inc(tally.admissions - before.admissions)
         self._metrics.no_shows.inc(tally.no_shows - before.no_shows)
         self._metrics.expired_holds.inc(tally.expired_holds - before.expired_holds)

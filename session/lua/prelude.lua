@@ -53,14 +53,15 @@ local function fenced(session, socket, order)
   return {'lost'}
 end
 
--- Notes what befell a user, for its flight recorder: newest first, 50 at most. The same refusal again has the last
--- time only, so that who knocks ever anew pushes nothing out. A full store must not break what is noted. ttl: of one
+-- Notes what befell a user, for its flight recorder: newest first, 50 at most. The same refusal again, at
+-- whichever server, has the last time only, so that who knocks ever anew pushes nothing out. A full store must not break what is noted. ttl: of one
 -- that begins; whatever renews the session renews it.
 local function record(recorder, ttl, what, at)
   local entry = int(at or now) .. ' ' .. what
-  if what:sub(1, 8) == 'refused ' then
+  local why = what:match('^refused %S+ (.*)$')
+  if why then
     local newest = redis.call('LINDEX', recorder, 0) or ''
-    if newest:match('^%d+ (.*)$') == what then redis.pcall('LSET', recorder, 0, entry) return end
+    if newest:match('^%d+ refused %S+ (.*)$') == why then redis.pcall('LSET', recorder, 0, entry) return end
   end
   local n = redis.pcall('LPUSH', recorder, entry)
   if n == 1 then redis.call('PEXPIRE', recorder, ttl)

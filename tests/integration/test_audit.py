@@ -54,6 +54,18 @@ async def test_each_call_of_the_api_is_a_line(servers: Servers) -> None:
     assert "eyJ" not in server.output
 
 
+async def test_what_is_no_call_is_a_line_too(servers: Servers) -> None:
+    """What is refused before a key is asked for; and it is no mistake of ours."""
+    (server,) = servers(log_format="json")
+    api = Api(server)
+    answers = [await api("FOO", "/api/events"), await api.get("/api/users/%ff")]
+    lines = await audit_lines(server, len(answers))
+
+    assert [405, 400] == [answer.status for answer in answers]
+    assert [(None, 405), (None, 400)] == [(line["key"], line["status"]) for line in lines]
+    assert "Traceback" not in server.output
+
+
 def test_who_knocks_without_a_key_does_not_fill_the_disk(caplog: pytest.LogCaptureFixture) -> None:
     """Some are told, then only how many there were; who has the key is told of always."""
     caplog.set_level("INFO", "keepseat.audit")

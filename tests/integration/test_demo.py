@@ -74,6 +74,18 @@ async def test_a_short_token_is_of_the_same_sign_in(servers: Servers) -> None:
     assert 409 == foreign.status
 
 
+async def test_who_was_signed_out_is_nobody_here_either(servers: Servers) -> None:
+    """A token that is revoked gets itself no new one, and buys nothing."""
+    (a,) = servers(demo="true")
+    long = await sign_in(a, "mina")
+    await Api(a).post("/api/users/mina/revoke", {"all": True})
+
+    short = await Api(a, key=long).post("/demo/token")
+    mine = await Api(a, key=long).get("/demo/bookings")
+
+    assert [(401, "token_revoked")] * 2 == [(r.status, r.json["error"]["code"]) for r in (short, mine)]
+
+
 async def test_a_server_is_killed_by_name_and_by_leave_only(servers: Servers, connect: Connect) -> None:
     """Without the option there is no such call; with it a token is needed, and the right name."""
     safe, mortal = (*servers(demo="true"), *servers(demo="true", demo_kill="true"))

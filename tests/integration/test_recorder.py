@@ -218,6 +218,21 @@ async def test_a_history_is_bounded(store: Store, store_process: StoreProcess) -
 # --- what servers note ---
 
 
+async def test_refusals_by_turns_are_one(store: Store) -> None:
+    """Who knocks at two servers with a token that is over pushes out nothing of what explains it."""
+    recorder = Recorder(store, Config(), Metrics())
+    task = asyncio.create_task(recorder.run())
+    recorder.note(USER, "room joined chat:1")
+    for n in range(MOST):
+        recorder.note(USER, f"refused i-{'ab'[n % 2]} token_expired")
+        await recorder.settled()
+    task.cancel()
+
+    found = [(event["type"], event.get("instance")) for event in await read(store)]
+
+    assert [("refused", f"i-{'ab'[(MOST - 1) % 2]}"), ("room-joined", None)] == found
+
+
 async def test_what_several_servers_see_is_noted_once(store: Store) -> None:
     """A change of a place or a hold; `gone` only where the last word was that it was there."""
     a, b = (Recorder(store, Config(), Metrics()) for _ in range(2))
