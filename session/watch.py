@@ -119,7 +119,7 @@ class Watch:
     async def _read_counters(self, buckets: list[str]) -> dict[str, int]:
         """Where all are on one node, with one command: two hundred and fifty cost more than all else that a
         server does for users who do nothing. In a Cluster each has a slot of its own."""
-        if self._store.nodes.is_sharded:
+        if self._store.nodes.has_slots:
             asked = {b: self._store.command("GET", keys.bucket_counter(b)) for b in buckets}
             return {bucket: int(answer or 0) for bucket, answer in (await _answered(asked)).items()}
         try:
