@@ -68,7 +68,7 @@ lint-deploy: .venv/.deploy debian  ## each file of deploy/ by the tool of those 
 	# it says what it cannot read, and is content
 	$(call HAS,systemd-analyze) sed 's#/opt/keepseat#$(CURDIR)#' deploy/keepseat.service >.venv/keepseat.service && \
 		! systemd-analyze verify .venv/keepseat.service 2>&1 | grep keepseat.service
-	$(call HAS,promtool) promtool check rules deploy/prometheus/alerts.yaml >/dev/null && \
+	$(call HAS,promtool) promtool check config deploy/prometheus/prometheus.yaml >/dev/null && \
 		promtool test rules deploy/prometheus/alerts_test.yaml >/dev/null
 
 .venv/.deploy: deploy/requirements-lint.txt .venv/.dev
