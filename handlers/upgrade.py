@@ -23,7 +23,7 @@ HEAD = re.compile(
     rb"((?:[!#$%&'*+\-.^_`|~0-9A-Za-z]+:[\t -~]*\r\n)+)\r\n"
 )
 """RFC 9112, 2.1, of which only what is usual: ASCII, no folded line, no line without CR."""
-FIELD = re.compile(r"([^:\r]+):[\t ]*([^\r]*?)[\t ]*\r\n")
+FIELD = re.compile(r"([^:\r]+):([^\r]*)\r\n")
 HOST = re.compile(r"[A-Za-z0-9._:\[\]-]+")
 MOST_ARGUMENTS = 100
 OF_A_BODY = ("content-", "expect", "te", "trailer", "transfer-encoding")
@@ -72,7 +72,7 @@ def parse(seen: bytes, remote_ip: str) -> tuple[Request, int] | None:
         return None
     query = head[1] or b""
     pairs = FIELD.findall(head[2].decode("ascii"))
-    fields = {name.lower(): value for name, value in pairs}
+    fields = {name.lower(): value.strip("\t ") for name, value in pairs}
     if len(fields) < len(pairs) or query.count(b"&") >= MOST_ARGUMENTS or not _is_usual(fields):
         return None
     return Request(Headers(fields), query, remote_ip), head.end()

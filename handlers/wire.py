@@ -151,6 +151,9 @@ class Wire:
             self._unread = bytearray()
         self._unread += data
         self._came()
+        # a socket that was reset is watched no more (libuv), though what came before the reset was read
+        if not self.closed and self._socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
+            self.hang_up()
 
     def _came(self) -> None:
         """There is more in ``_unread``, where None stands for nothing."""

@@ -26,6 +26,7 @@ from tests.support.raw import (
     upgrade,
 )
 from tests.support.servers import ServerProcess, server_with_store
+from tests.support.waiting import eventually
 
 PING_1 = '{"type":"ping","id":1}'
 MANY = 10_000
@@ -436,3 +437,23 @@ def test_the_mask_is_a_mask() -> None:
 
     assert bytes((0x81, 0x85)) == hello[:2]
     assert b"Hello" == bytes(a ^ b for a, b in zip(masked, mask + mask, strict=False))
+
+
+@pytest.mark.parametrize(
+    "last", [frame(b"", PONG), command("ping"), frame("half")[:-2]], ids=["pong", "ping", "half"]
+)
+async def test_who_is_reset_behind_a_last_word_has_gone(hall: ServerProcess, user: str, last: bytes) -> None:
+    """At once, not at the next ping: the word and the reset come in one turn of the server."""
+    raw = await Raw.sign_in(hall, user)
+    hall.freeze()
+    try:
+        raw.write(last)
+        await raw.reset()
+    finally:
+        hall.thaw()
+
+    async def has_gone() -> bool:
+        answer = await Api(hall).get(f"/api/users/{user}")
+        return answer.status == 404 or answer.json["connections"] == []
+
+    await eventually(has_gone, "the connection has gone", 15)

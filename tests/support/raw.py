@@ -195,3 +195,11 @@ class Raw:
     def drop(self) -> None:
         """End the line at once."""
         self.writer.transport.abort()
+
+    async def reset(self) -> None:
+        """End the line with an RST, whether or not there is something to read; it has gone out on return."""
+        at_once = struct.pack("ii", 1, 0)
+        self.writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, at_once)
+        self.drop()
+        with contextlib.suppress(OSError):
+            await self.writer.wait_closed()
