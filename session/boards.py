@@ -53,10 +53,12 @@ class Board:
         self,
         room: Room,
         on_expired: Callable[[str, str, int, list[str]], None],
+        on_begin: Callable[[str], None],
         on_restart: Callable[[str], None],
     ) -> None:
         self._room = room
         self._on_expired = on_expired
+        self._tell_begin: Callable[[str], None] = on_begin
         self._on_restart = on_restart
         self._states = bytearray()
         self._catalog = Catalog(b"", b"")
@@ -84,7 +86,8 @@ class Board:
     def restarted(self) -> None:
         """What was told of holds meanwhile is unknown."""
         self._made = None
-        self._on_restart(self.event_id)
+        self._tell_begin(self.event_id)
+        self._tell_begin = self._on_restart
 
     def first_frame(self) -> tuple[int, bytes]:
         """The snapshot that a reader begins with, as a frame, and its offset."""
@@ -139,7 +142,7 @@ class Boards:
         read = await self._seats.read(room.name.removeprefix(PREFIX))
         board = room.follower
         if not isinstance(board, Board):
-            board = room.follower = Board(room, self._on_expired, self._on_restart)
+            board = room.follower = Board(room, self._on_expired, self._on_begin, self._on_restart)
         room.pinned = self._is_held(board.event_id)
         return Start(read.head, read.chain, lambda: board.install(read))
 
@@ -157,7 +160,7 @@ class Boards:
 
     def newest(self, event_id: str, user_id: str, holding: Holding) -> Holding:
         """What a user holds as far as this server knows; ``holding`` may have been overtaken."""
-        known = self._holdings.get(event_id, {}).get(user_id, NOTHING)
+        known = self._knows(event_id, user_id)
         return holding if holding.version >= known.version else known
 
     def learn(self, event_id: str, user_id: str, holding: Holding) -> bool:
@@ -197,7 +200,7 @@ class Boards:
             self._hub.tell(user_id, _held(event_id, holding), but=by)
 
     def _is_news(self, event_id: str, user_id: str, holding: Holding) -> bool:
-        known = self._holdings.get(event_id, {}).get(user_id, NOTHING)
+        known = self._knows(event_id, user_id)
         return user_id in self._hub.users and holding.version > known.version
 
     def held(self, connection: Connection, event_id: str, holding: Holding) -> None:
@@ -210,7 +213,7 @@ class Boards:
         """A hold has ended, which a user did not ask for."""
         if user_id not in self._hub.users:
             return
-        known = self._holdings.get(event_id, {}).get(user_id, NOTHING)
+        known = self._knows(event_id, user_id)
         if known.version < version:
             rest = [seat for seat in known.seats if seat not in seats]
             self.learn(event_id, user_id, known._replace(version=version, seats=rest))
@@ -222,6 +225,12 @@ class Boards:
             self._hub.tell(user_id, SeatsExpired(event_id=event_id, seats=seats))
 
     # --- after something was lost ---
+
+    def _on_begin(self, event_id: str) -> None:
+        """A room is followed from now on: of what became of the holds before, nothing was heard. It does not
+        mean that the store has lost one: what it has not, the user has given back, or its time is over."""
+        for user_id in self._holdings.get(event_id, {}):
+            self._doubt(event_id, user_id, put_back=False)
 
     def _on_restart(self, event_id: str) -> None:
         users = self._holdings.get(event_id, {})
@@ -277,17 +286,17 @@ class Boards:
                 self._on_restart(event_id)
 
     async def _look_up(self, event_id: str, user_id: str, *, put_back: bool) -> None:
-        known = self._holdings.get(event_id, {}).get(user_id, NOTHING)
+        known = self._knows(event_id, user_id)
         try:
             now = await self._read(event_id, user_id)
             lost = [seat for seat in known.seats if seat not in now.seats]
-            if put_back and lost and known.until > self._store.clock.now_ms():
+            if put_back and lost and self._knows(event_id, user_id) is known and self._is_running(known):
                 now = await self._hold_again(event_id, user_id, known)
                 lost = [seat for seat in known.seats if seat not in now.seats]
         except Unavailable:
             self._doubt(event_id, user_id, put_back=put_back)
             return
-        if self._holdings.get(event_id, {}).get(user_id, NOTHING) is not known:
+        if self._knows(event_id, user_id) is not known:
             return
         self.learn(event_id, user_id, now)
         if lost:
@@ -295,6 +304,12 @@ class Boards:
             self._hub.tell(user_id, SeatsExpired(event_id=event_id, seats=lost))
         elif now.seats != known.seats or now.until != known.until:
             self._hub.tell(user_id, _held(event_id, now))
+
+    def _knows(self, event_id: str, user_id: str) -> Holding:
+        return self._holdings.get(event_id, {}).get(user_id, NOTHING)
+
+    def _is_running(self, holding: Holding) -> bool:
+        return holding.until > self._store.clock.now_ms()
 
     async def _read(self, event_id: str, user_id: str) -> Holding:
         return await _or_nothing(self._seats.mine(event_id, Who(user_id)))
