@@ -10,9 +10,13 @@ from tornado.ioloop import IOLoop
 from session import keys
 from session.config import parse
 from session.events import EventDraft
+from session.hub import Room
+from session.listener import Start
 from session.sale import Who
+from session.seats import NOTHING
 from session.store import Store, _LostError
 from tests.support.parts import Cluster, Tab
+from tests.support.sale import assert_one_holder, holds
 from tests.support.stores import StoreProcess
 from tests.support.tokens import SECRET
 from tests.support.waiting import eventually
@@ -199,3 +203,30 @@ async def test_a_rush_reads_a_list_of_seats_once(cluster: Cluster, monkeypatch: 
 
     assert 8 == len({seat for holding in seats for seat in holding.seats})
     assert 1 == asked.count("seats")
+
+
+async def test_what_was_given_back_before_its_room_was_open_stays_given_back(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The server that she held by has not heard of it, and looks up what she holds when the room is open."""
+    await put(cluster)
+    a, b = cluster.server(0).services, cluster.server(1).services
+    may_open, opens = asyncio.Event(), a.listener.openers["seats"]
+
+    async def open_late(room: Room) -> Start:
+        await may_open.wait()
+        return await opens(room)
+
+    monkeypatch.setitem(a.listener.openers, "seats", open_late)
+    # the notice is lost
+    monkeypatch.setattr(a.listener.notices, "on_holding", lambda *_: None)
+    mina = Tab(cluster.server(0), "mina")
+    await mina.sign_in()
+    await mina.call("hold-seats", eventId=EVENT, seats=["A-1", "A-2"])
+    await b.seats.release(EVENT, Who("mina"), ["A-2"])
+
+    may_open.set()
+
+    await eventually(lambda: a.boards.newest(EVENT, "mina", NOTHING).seats == ["A-1"], "it is looked up")
+    assert {0: "A-1"} == holds(cluster.redis, EVENT)["mina"]
+    assert_one_holder(cluster.redis, EVENT)
