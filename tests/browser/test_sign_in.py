@@ -180,6 +180,8 @@ def test_where_there_is_no_sign_in_by_name(visit: Visit, servers: Servers) -> No
 def test_while_nobody_answers(visit: Visit, server: ServerProcess) -> None:
     """A server that is away is told as such, and the name is still there to try again."""
     mina = visit()
+    # the page is all there, its words too
+    expect(mina.name_field).to_be_focused()
     server.kill()
 
     mina.name_field.fill("mina")
