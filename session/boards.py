@@ -289,6 +289,10 @@ class Boards:
         known = self._knows(event_id, user_id)
         try:
             now = await self._read(event_id, user_id)
+            if now.version < known.version:
+                # the event or the store has begun anew; how to go on is known where that has been heard of
+                self._doubt(event_id, user_id, put_back=put_back)
+                return
             lost = [seat for seat in known.seats if seat not in now.seats]
             if put_back and lost and self._knows(event_id, user_id) is known and self._is_running(known):
                 now = await self._hold_again(event_id, user_id, known)

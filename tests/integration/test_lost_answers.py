@@ -5,6 +5,7 @@ import asyncio
 from collections.abc import Iterator
 
 import pytest
+import redis
 from tornado.ioloop import IOLoop
 
 from session import keys
@@ -13,7 +14,7 @@ from session.events import EventDraft
 from session.hub import Room
 from session.listener import Start
 from session.sale import Who
-from session.seats import NOTHING
+from session.seats import NOTHING, Holding
 from session.store import Store, _LostError
 from tests.support.parts import Cluster, Tab
 from tests.support.sale import assert_one_holder, holds
@@ -229,4 +230,45 @@ async def test_what_was_given_back_before_its_room_was_open_stays_given_back(
 
     await eventually(lambda: a.boards.newest(EVENT, "mina", NOTHING).seats == ["A-1"], "it is looked up")
     assert {0: "A-1"} == holds(cluster.redis, EVENT)["mina"]
+    assert_one_holder(cluster.redis, EVENT)
+
+
+async def test_a_hold_is_lost_before_its_room_was_open(
+    cluster: Cluster, valkey: StoreProcess, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What she holds is looked up in a store that has lost it, before it is known that it is another one: she
+    is told of no end, and has it again."""
+    await put(cluster)
+    services = cluster.server(0).services
+    may_open, opens, asked = asyncio.Event(), services.listener.openers["seats"], asyncio.Event()
+    mine = services.seats.mine
+
+    async def open_late(room: Room) -> Start:
+        await may_open.wait()
+        return await opens(room)
+
+    async def look(event_id: str, who: Who) -> Holding:
+        holding = await mine(event_id, who)
+        asked.set()
+        return holding
+
+    monkeypatch.setitem(services.listener.openers, "seats", open_late)
+    raw = redis.from_url(valkey.url)
+    before = {key: raw.dump(key) for key in raw.scan_iter(f"{{e:{EVENT}}}*")}
+    mina = Tab(cluster.server(0), "mina")
+    await mina.sign_in()
+    held = await mina.call("hold-seats", eventId=EVENT, seats=["A-1", "A-2"])
+    assert held is not None
+    monkeypatch.setattr(services.seats, "mine", look)
+    raw.delete(*raw.scan_iter(f"{{e:{EVENT}}}*"))
+    for key, value in before.items():
+        raw.restore(key, 0, value)
+
+    may_open.set()
+    await asked.wait()
+    services.boards.doubt_all()
+
+    await eventually(lambda: holds(cluster.redis, EVENT).get("mina") == {0: "A-1", 1: "A-2"}, "she has it again")
+    assert [] == [frame for frame in mina.heard if frame["type"] == "seats-expired"]
+    assert held["holdExpiresAt"] == (await mine(EVENT, Who("mina"))).until
     assert_one_holder(cluster.redis, EVENT)
