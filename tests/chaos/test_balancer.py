@@ -1,5 +1,6 @@
 """Behind a sticky balancer, as an AWS ALB is one: HAProxy with the configuration of ``deploy/``."""
 
+import asyncio
 import signal
 from collections.abc import Awaitable, Callable, Iterator
 from typing import Any
@@ -136,6 +137,28 @@ async def test_who_is_sent_away_is_taken_in_at_once(
     restored = await after.expect("session-restored", 30)
 
     assert staying is server_of(after, [leaving, staying])
+    assert [True, True] == [room["recovered"] for room in restored["rooms"]]
+
+
+async def test_who_had_come_to_one_that_dies_is_taken_in(
+    servers: Servers, balance: Balance, connect: Connect
+) -> None:
+    """It has accepted the connection and not yet answered, and no check has failed: another answers."""
+    both = servers(2)
+    balancer = balance(*both, fall=100_000)
+    before = await connect(balancer.ws_url, user="mina")
+    await before.do("join-event", eventId="123")
+    home = server_of(before, both)
+    home.freeze()
+    connecting = asyncio.create_task(
+        connect(balancer.ws_url, user="mina", before=before, headers=cookie_of(before))
+    )
+    await eventually(lambda: balancer.lines_to(home) == 2, "the balancer waits for an answer")
+    home.kill()
+    after = await connecting
+    restored = await after.expect("session-restored", 30)
+
+    assert home is not server_of(after, both)
     assert [True, True] == [room["recovered"] for room in restored["rooms"]]
 
 

@@ -92,6 +92,10 @@ class Balancer:
         name = self._names[id(server)]
         wait_until(lambda: self._table("status")[name].startswith("DOWN"), f"{name} is out", 30)
 
+    def lines_to(self, server: ServerProcess) -> int:
+        """How many lead there now."""
+        return int(self._table("scur")[self._names[id(server)]])
+
     def _table(self, column: str) -> dict[str, str]:
         rows = csv.DictReader(io.StringIO(self._ask("show stat").removeprefix("# ")))
         return {row["svname"]: row[column] for row in rows if row["pxname"] == "servers"}
