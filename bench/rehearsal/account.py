@@ -149,10 +149,11 @@ class Account:
         self._holds((frame["seats"] or {}).get("held", []))
 
     def _is_out(self, name: str, error: str) -> None:
-        """A room was not brought back: right only for a line that it was just leaving."""
-        is_left = self._is_leaving and name == f"queue:{self._event}"
+        """A room was not brought back: right only for a line that it was leaving, and may have been told
+        meanwhile that it has left."""
+        is_left = name not in self.positions or (self._is_leaving and name == f"queue:{self._event}")
         self._check(Promise.SESSION, is_left, f"back in {name}: {error}")
-        del self.positions[name]
+        self.positions.pop(name, None)
 
     def _stands_again(self, queue: Frame | None) -> None:
         """What the store says of the place, on coming back."""

@@ -156,6 +156,22 @@ def test_a_position_that_gets_worse_is_found() -> None:
     assert (set(), {Promise.ORDER}) == (before, broken(findings))
 
 
+def test_a_line_that_was_left_meanwhile_need_not_come_back() -> None:
+    """It had asked to leave when it was cut off; that it has left, it hears before it hears of its rooms."""
+    findings = Findings()
+    user = account(STORY[:5], findings)
+    user.leaves()
+    user.resume()
+    user.hear(CONNECTED)
+    user.hear({"type": "queue-left", "eventId": EVENT})
+    back = restored(missed=1, offset=2, queue=None, seats=None)
+    back["rooms"] = [*back["rooms"][:2], {"room": "queue:e", "error": "forbidden"}]
+    user.hear(back)
+
+    assert set() == broken(findings)
+    assert {MINE, ROOM} == set(user.positions)
+
+
 def test_a_seat_with_two_holders_is_found() -> None:
     """Two who are told the same seat; what its holder gives back may be another's."""
     findings = Findings()
