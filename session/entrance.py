@@ -7,7 +7,7 @@ Authentication comes first; a stored session never stands in for a token.
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import TypeVar
 
@@ -344,12 +344,8 @@ class Entrance:
         holds = self._events(attached.session.seat_event_id, attached.session.holds, names, SEATS_PREFIX)
         places: dict[str, Place | None] = {}
         holdings: dict[str, Holding | None] = {}
-        admissions: dict[str, Admission | str] = {}
-        for name in names:
-            admission = self._listener.admit_at_once(name, wanted[name])
-            if admission is not None:
-                admissions[name] = admission
-        missing = [name for name in names if name not in admissions]
+        admissions = self._at_once(names, wanted)
+        missing = {name: wanted[name] for name in names if name not in admissions}
         if lines or holds or missing:
             # all at once: the second and last wait
             connection.write(greeting)
@@ -357,17 +353,10 @@ class Entrance:
             places, holdings, read = await asyncio.gather(
                 self._places(connection, lines, replaces),
                 self._holdings(connection, holds, replaces),
-                asyncio.gather(*(self._admit(name, wanted[name]) for name in missing)),
+                asyncio.gather(*(self._admit(name, since) for name, since in missing.items())),
             )
             admissions |= zip(missing, read, strict=True)
-        # what was heard meanwhile is newer than what was read
-        user_id = connection.user_id
-        places = {
-            event: place and self._lobby.newest(user_id, event, place) for event, place in places.items()
-        }
-        holdings = {
-            event: held and self._boards.newest(event, user_id, held) for event, held in holdings.items()
-        }
+            places, holdings = self._as_heard(connection.user_id, places, holdings)
         # one tick for all rooms: verdicts, answer, and nothing of a room before it
         let_in: list[Admission] = []
         for name in names:
@@ -386,6 +375,22 @@ class Entrance:
         self._note_restored(connection, attached.session, rooms, places, holdings)
         if begins := b"".join(first for _, first in entered):
             connection.write(begins)
+
+    def _as_heard(
+        self, user_id: str, places: Mapping[str, Place | None], holdings: Mapping[str, Holding | None]
+    ) -> tuple[dict[str, Place | None], dict[str, Holding | None]]:
+        """What was heard while it was read is newer than what was read."""
+        return (
+            {event: place and self._lobby.newest(user_id, event, place) for event, place in places.items()},
+            {event: held and self._boards.newest(event, user_id, held) for event, held in holdings.items()},
+        )
+
+    def _at_once(
+        self, names: Sequence[str], wanted: Mapping[str, Position | None]
+    ) -> dict[str, Admission | str]:
+        """The rooms that nothing needs to be read for."""
+        found = {name: self._listener.admit_at_once(name, wanted[name]) for name in names}
+        return {name: admission for name, admission in found.items() if admission is not None}
 
     async def _admit(self, name: str, since: Position | None) -> Admission | str:
         """How a connection can come into a room, or why not.

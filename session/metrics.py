@@ -15,13 +15,27 @@ class Metrics:
         self.registry = r = CollectorRegistry()
         ProcessCollector(registry=r)
         GCCollector(registry=r)
+        self.tasks = Gauge("keepseat_tasks", "Tasks of the event loop", registry=r)
+        self.loop_lag = Gauge("keepseat_loop_lag_seconds", "How late the last tick was", registry=r)
+        self.loop_stalls = Counter(
+            "keepseat_loop_stall_seconds",
+            "Time in which the event loop stood still for a quarter of a second or more",
+            registry=r,
+        )
+        self._make_connections(r)
+        self._make_restores(r)
+        self._make_rooms(r)
+        self._make_sale(r)
+        self._make_store(r)
+
+    def _make_connections(self, r: CollectorRegistry) -> None:
+        """Who is here, who knocks, and what they ask."""
         self.connections = Gauge("keepseat_connections", "Authenticated connections now", registry=r)
         self.sockets = Gauge("keepseat_sockets", "Open WebSockets, signed in or not", registry=r)
         self.lines = Gauge("keepseat_lines", "Open HTTP connections that are no WebSockets", registry=r)
         self.buffered = Gauge(
             "keepseat_buffered_bytes", "Bytes that wait for clients who read slowly", registry=r
         )
-        self.tasks = Gauge("keepseat_tasks", "Tasks of the event loop", registry=r)
         self.opened = Counter(
             "keepseat_connections_opened", "Connections that were authenticated", registry=r
         )
@@ -48,6 +62,15 @@ class Metrics:
             registry=r,
         )
         self.refused = Counter("keepseat_refusals", "Connections refused, by reason", ["reason"], registry=r)
+        self.drain_left = Gauge(
+            "keepseat_drain_left", "Sockets still to go, while the server drains", registry=r
+        )
+        self.commands = Counter(
+            "keepseat_commands", "Commands by type and result", ["type", "result"], registry=r
+        )
+
+    def _make_restores(self, r: CollectorRegistry) -> None:
+        """Who comes back, and with what."""
         self.reconnects = Counter(
             "keepseat_reconnects",
             "Connections that came back, with a position or to a stored session, by server",
@@ -72,13 +95,9 @@ class Metrics:
         self.recovered = Counter(
             "keepseat_recovered_messages", "Messages missed that followed a restore", registry=r
         )
-        self.drain_left = Gauge(
-            "keepseat_drain_left", "Sockets still to go, while the server drains", registry=r
-        )
-        self._make_sale(r)
-        self.commands = Counter(
-            "keepseat_commands", "Commands by type and result", ["type", "result"], registry=r
-        )
+
+    def _make_rooms(self, r: CollectorRegistry) -> None:
+        """What is sent to readers, and repaired."""
         self.deliveries = Counter("keepseat_deliveries", "Frames of rooms handed to connections", registry=r)
         self.replayed = Counter(
             "keepseat_replayed", "Frames of rooms read again for one connection", registry=r
@@ -91,25 +110,6 @@ class Metrics:
         )
         self.resets = Counter("keepseat_room_resets", "Rooms whose readers were told room-reset", registry=r)
         self.slow_readers = Counter("keepseat_slow_readers", "Connections closed as too slow", registry=r)
-        self.store_errors = Counter(
-            "keepseat_store_errors", "Calls to the store given up, by outcome", ["outcome"], registry=r
-        )
-        self.store_seconds = Histogram(
-            "keepseat_store_seconds", "Round trip of a script", ["script"], buckets=SECONDS, registry=r
-        )
-        self.notes_lost = Counter(
-            "keepseat_history_lost",
-            "Events of users that their histories lack: the store was away",
-            registry=r,
-        )
-        self.pubsub_reconnects = Counter("keepseat_pubsub_reconnects", "Subscriptions made anew", registry=r)
-        self.canary_seconds = Gauge("keepseat_canary_seconds", "Age of the last canary heard", registry=r)
-        self.loop_lag = Gauge("keepseat_loop_lag_seconds", "How late the last tick was", registry=r)
-        self.loop_stalls = Counter(
-            "keepseat_loop_stall_seconds",
-            "Time in which the event loop stood still for a quarter of a second or more",
-            registry=r,
-        )
 
     def _make_sale(self, r: CollectorRegistry) -> None:
         """Figures of the store, over all events in use: each server has the same."""
@@ -136,6 +136,22 @@ class Metrics:
             registry=r,
         )
         self.bookings = Counter("keepseat_bookings", "Bookings, by result", ["result"], registry=r)
+
+    def _make_store(self, r: CollectorRegistry) -> None:
+        """How the store and its pub/sub answer."""
+        self.store_errors = Counter(
+            "keepseat_store_errors", "Calls to the store given up, by outcome", ["outcome"], registry=r
+        )
+        self.store_seconds = Histogram(
+            "keepseat_store_seconds", "Round trip of a script", ["script"], buckets=SECONDS, registry=r
+        )
+        self.notes_lost = Counter(
+            "keepseat_history_lost",
+            "Events of users that their histories lack: the store was away",
+            registry=r,
+        )
+        self.pubsub_reconnects = Counter("keepseat_pubsub_reconnects", "Subscriptions made anew", registry=r)
+        self.canary_seconds = Gauge("keepseat_canary_seconds", "Age of the last canary heard", registry=r)
 
 
 def counted(counter: Counter, **labels: str) -> int:

@@ -54,8 +54,8 @@ local function fenced(session, socket, order)
 end
 
 -- Notes what befell a user, for its flight recorder: newest first, 50 at most. The same refusal again, at
--- whichever server, has the last time only, so that who knocks ever anew pushes nothing out. A full store must not break what is noted. ttl: of one
--- that begins; whatever renews the session renews it.
+-- whichever server, has the last time only, so that who knocks ever anew pushes nothing out. A full store must
+-- not break what is noted. ttl: of one that begins; whatever renews the session renews it.
 local function record(recorder, ttl, what, at)
   local entry = int(at or now) .. ' ' .. what
   local why = what:match('^refused %S+ (.*)$')
