@@ -256,6 +256,30 @@ async def test_what_several_servers_see_is_noted_once(store: Store) -> None:
     ] == found  # fmt: skip
 
 
+async def test_notes_of_many_are_written_together(store: Store, store_process: StoreProcess) -> None:
+    """A user whose notes cannot be written costs nobody else's."""
+    metrics, users = Metrics(), [f"u-{n}" for n in range(90)]
+    store_process.client.set(keys.user("u-7").recorder, "no list")
+    store_process.client.config_resetstat()
+    recorder = Recorder(store, Config(), metrics)
+    for user in users:
+        recorder.queue(user, "1", "waiting")
+    task = asyncio.create_task(recorder.run())
+    await recorder.settled()
+    task.cancel()
+    calls = sum(
+        figures["calls"]
+        for name, figures in store_process.info("commandstats").items()
+        if name in {"cmdstat_evalsha", "cmdstat_eval"}
+    )
+    users.remove("u-7")
+
+    # five of twenty users each, and of one of these each user once more, alone; the first finds no script
+    assert calls <= 5 + 20 + 5
+    assert [["queue-waiting"]] * 89 == [[event["type"] for event in await read(store, u)] for u in users]
+    assert 1 == counted(metrics.notes_lost)
+
+
 async def test_notes_wait_for_the_store(valkey: StoreProcess) -> None:
     """Nothing waits for them; what is noted while it is away is written when it is back, with the time at
     which it happened."""
