@@ -1,6 +1,7 @@
 """The one table: command -> what it does -> its answer. Commands of a connection run in order."""
 
 import asyncio
+import functools
 import secrets
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
@@ -62,6 +63,8 @@ class Commands:
         self._listener = listener
         self._entrance = entrance
         self._presence = presence
+        # to look labels up costs more than to count
+        self._counted = functools.cache(metrics.commands.labels)
         self._table: dict[type, Handler] = {
             Auth: self._auth,
             Ping: self._ping,
@@ -90,14 +93,14 @@ class Commands:
                 return
             await self._table[type(command)](connection, command, command_id)
         except Refused as refused:
-            self._metrics.commands.labels(name, refused.code.value).inc()
+            self._counted(name, refused.code.value).inc()
             connection.send(refused.event(command_id))
         except (Gone, Replaced) as gone:
             if isinstance(gone, Replaced):
                 self._entrance.removed(connection, Gone(0))
-            self._metrics.commands.labels(name, "gone").inc()
+            self._counted(name, "gone").inc()
         else:
-            self._metrics.commands.labels(name, "ok").inc()
+            self._counted(name, "ok").inc()
 
     # --- rooms ---
 
