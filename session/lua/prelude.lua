@@ -53,6 +53,14 @@ local function fenced(session, socket, order)
   return {'lost'}
 end
 
+-- Lengthens the life of what there is under these keys; a shorter one than it has is never given.
+local function lengthen(keys, ttl)
+  for _, key in ipairs(keys) do
+    local left = redis.call('PTTL', key)
+    if left ~= -2 and left < tonumber(ttl) then redis.call('PEXPIRE', key, ttl) end
+  end
+end
+
 -- Notes what befell a user, for its flight recorder: newest first, 50 at most. The same refusal again, at
 -- whichever server, has the last time only, so that who knocks ever anew pushes nothing out. A full store must
 -- not break what is noted. ttl: of one that begins; whatever renews the session renews it.

@@ -6,9 +6,14 @@
 -- Returns {'ok'} or {'late'}. Repeating it does no harm where only changes are noted.
 if late() then return {'late'} end
 local function last(recorder, subject)
-  for _, entry in ipairs(redis.call('LRANGE', recorder, 0, 49)) do
-    local what = entry:match('^%d+ (.*)$')
-    if what:sub(1, #subject) == subject then return what end
+  -- mostly it is among the newest
+  for from = 0, 40, 10 do
+    local entries = redis.call('LRANGE', recorder, from, from + 9)
+    for _, entry in ipairs(entries) do
+      local what = entry:match('^%d+ (.*)$')
+      if what:sub(1, #subject) == subject then return what end
+    end
+    if #entries < 10 then break end
   end
   return ''
 end

@@ -17,7 +17,5 @@ for i = 7, #ARGV, 2 do
   else redis.call('HSET', KEYS[2], ARGV[i], ARGV[i + 1]) end
 end
 redis.call('HSET', KEYS[1], 'la', int(now))
-for _, key in ipairs(KEYS) do
-  if redis.call('PTTL', key) < tonumber(ttl) then redis.call('PEXPIRE', key, ttl) end
-end
+lengthen(KEYS, ttl)
 return {'ok', redis.call('HGETALL', KEYS[2])}

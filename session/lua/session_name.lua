@@ -9,17 +9,14 @@ local socket, order, ttl, most, name, notice, channel, own = unpack(ARGV, 3, 10)
 if late() then return {'late'} end
 local no = fenced(KEYS[1], socket, order)
 if no then return no end
-local named = {}
-if redis.call('HEXISTS', KEYS[1], name) == 0 then
+local is_new, named = redis.call('HEXISTS', KEYS[1], name) == 0, {}
+if is_new then
   for _, field in ipairs(redis.call('HKEYS', KEYS[1])) do
     if field:sub(1, 2) == name:sub(1, 2) then named[#named + 1] = field:sub(3) end
   end
   if #named >= tonumber(most) then return {'full', unpack(named)} end
 end
-redis.call('HSET', KEYS[1], 'la', int(now))
-local is_new = redis.call('HSET', KEYS[1], name, ARGV[2]) == 1
+redis.call('HSET', KEYS[1], 'la', int(now), name, ARGV[2])
 if is_new then tell_others(KEYS[1], own, channel, KEYS[4], notice) end
-for _, key in ipairs({KEYS[1], KEYS[2], KEYS[3]}) do
-  if redis.call('PTTL', key) < tonumber(ttl) then redis.call('PEXPIRE', key, ttl) end
-end
+lengthen({KEYS[1], KEYS[2], KEYS[3]}, ttl)
 return {'ok'}

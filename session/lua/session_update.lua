@@ -33,8 +33,5 @@ for i = 7, #ARGV, 3 do
     end
   elseif op == 'seen' or redis.call('HEXISTS', KEYS[1], 'la') == 1 then redis.call('HSET', KEYS[1], 'la', int(now)) end
 end
-for _, key in ipairs({KEYS[1], KEYS[2], KEYS[3], KEYS[5]}) do
-  -- a shorter life than it has is never given
-  if redis.call('PTTL', key) < tonumber(ttl) then redis.call('PEXPIRE', key, ttl) end
-end
+lengthen({KEYS[1], KEYS[2], KEYS[3], KEYS[5]}, ttl)
 return {'ok'}

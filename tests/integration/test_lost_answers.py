@@ -268,7 +268,8 @@ async def test_a_hold_is_lost_before_its_room_was_open(
     await asked.wait()
     services.boards.doubt_all()
 
-    await eventually(lambda: holds(cluster.redis, EVENT).get("mina") == {0: "A-1", 1: "A-2"}, "she has it again")
+    seats = {0: "A-1", 1: "A-2"}
+    await eventually(lambda: holds(cluster.redis, EVENT).get("mina") == seats, "she has it again")
     assert [] == [frame for frame in mina.heard if frame["type"] == "seats-expired"]
     assert held["holdExpiresAt"] == (await mine(EVENT, Who("mina"))).until
     assert_one_holder(cluster.redis, EVENT)

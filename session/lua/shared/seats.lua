@@ -39,16 +39,22 @@ end
 
 -- Seats change to `to`; `held` and `sold` are how many more there are of each.
 local function turn(seats, to, held, sold)
+  local named = {}
   for _, seat in ipairs(seats) do
     redis.call('SETRANGE', MAP, seat[1], to)
-    redis.call('HSET', PENDING, seat[1], seat[2])
+    named[#named + 1], named[#named + 2] = seat[1], seat[2]
   end
+  if #named > 0 then redis.call('HSET', PENDING, unpack(named)) end
   if held ~= 0 then redis.call('HINCRBY', SALE, 'h', held) end
   if sold ~= 0 then redis.call('HINCRBY', SALE, 's', sold) end
 end
 
 -- How often anybody's holds have changed here: of two answers the one with the higher number is newer.
-local function version() return tonumber(redis.call('HGET', SALE, 'v') or 0) end
+local changes
+local function version()
+  changes = changes or tonumber(redis.call('HGET', SALE, 'v') or 0)
+  return changes
+end
 
 -- That a hold has ended waits to be told: not of seats that the user holds again by then.
 local function unsay(of, g)
@@ -63,7 +69,7 @@ end
 
 -- Writes what a user holds.
 local function keep(of, g)
-  redis.call('HINCRBY', SALE, 'v', 1)
+  changes = redis.call('HINCRBY', SALE, 'v', 1)
   unsay(of, g)
   if #g.seats == 0 then
     redis.call('HDEL', HOLDS, of)
