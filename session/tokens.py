@@ -44,8 +44,8 @@ CLOSED = frozenset({"user", "queue", "seats"})
 """Namespaces that no pattern opens."""
 REFRESH = "refresh"
 """The purpose of a refresh token."""
-ENTRY, ENTRY_AUDIENCE = "entry", "keepseat-entry"
-"""Purpose and audience of the pass that a waiting room gives to whom it lets in."""
+ENTRY = "entry"
+"""The purpose of the pass that a waiting room gives to whom it lets in."""
 ENTRY_SECONDS = 600
 USER_ID = re.compile(r"[A-Za-z0-9_.@:|-]{1,128}")
 
@@ -518,7 +518,7 @@ class Issuer:
             "rooms": ["chat:*"],
             "publish": ["chat:*"],
         }
-        return self._sign(claims), expires_at * 1000
+        return self._sign(claims, self._config.jwt_audience), expires_at * 1000
 
     def refresh(self, refresh: RefreshToken) -> str:
         """A refresh token; always the same one for the same generation of a sign-in."""
@@ -529,7 +529,7 @@ class Issuer:
             "n": refresh.generation,
             "exp": refresh.ends_at,
         }
-        return self._sign(claims)
+        return self._sign(claims, self._config.jwt_audience)
 
     def entry(self, user_id: str, event_id: str, until_ms: int | None, now_ms: int) -> str | None:
         """A pass: this user was let in. It is good for ten minutes, or until ``until_ms`` if that is sooner.
@@ -546,7 +546,8 @@ class Issuer:
             "iat": now_ms // 1000,
             "exp": end if until_ms is None else min(end, until_ms // 1000),
         }
-        return self._sign(claims, ENTRY_AUDIENCE)
+        # without an audience: who wants one of a sign-in token takes no pass for one
+        return self._sign(claims, audience="")
 
     def verify_refresh(self, token: str) -> RefreshToken:
         """What a refresh token says; whether it still stands, the store knows.
@@ -562,10 +563,10 @@ class Issuer:
             _invalid("the token is for another purpose than refreshing")
         return RefreshToken(_user_id(claims), claims.sid, claims.n, int(claims.exp))
 
-    def _sign(self, claims: dict[str, Any], audience: str = "") -> str:
+    def _sign(self, claims: dict[str, Any], audience: str) -> str:
         key = self._own
         if key is None:
             raise RuntimeError("there is no secret to sign tokens with")
-        common = {"iss": self._config.jwt_issuer, "aud": audience or self._config.jwt_audience}
+        common = {"iss": self._config.jwt_issuer, "aud": audience}
         claims |= {name: value for name, value in common.items() if value}
         return self._jws.encode(msgspec.json.encode(claims), key.material, key.algorithms[0])
