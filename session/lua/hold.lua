@@ -10,10 +10,6 @@ local c = settings()
 local no = refused(c)
 if no then return no end
 if catalog ~= c.catalog then return {'catalog'} end
-if till == '' then
-  if now < c.start then return {'closed', int(c.start)} end
-  if c.cap and (score(ADMITTED, user) or 0) <= now then return {'outside'} end
-end
 local g, new, taken = mine(), {}, {}
 if was_done(ARGV[19]) then return answer(g, flush()) end
 for _, seat in ipairs(wanted) do
@@ -22,7 +18,12 @@ for _, seat in ipairs(wanted) do
     list[#list + 1] = seat
   end
 end
-if #g.seats + #new + #taken + more > c.most then flush() return {'many', c.most} end
+local wants = #new + #taken + more
+if wants > 0 and till == '' then
+  if now < c.start then flush() return {'closed', int(c.start)} end
+  if c.cap and (score(ADMITTED, user) or 0) <= now then flush() return {'outside'} end
+end
+if wants > 0 and #g.seats + wants > c.most then flush() return {'many', c.most} end
 if #taken > 0 then return {'taken', flush(), unpack(ids(taken))} end
 if #new > 0 then
   if #g.seats == 0 then

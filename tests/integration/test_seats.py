@@ -99,6 +99,23 @@ async def test_more_seats_do_not_lengthen_a_hold(servers: Servers, connect: Conn
     assert anew["holdExpiresAt"] > first["holdExpiresAt"]
 
 
+async def test_asking_again_for_what_one_holds_is_no_error(servers: Servers, connect: Connect) -> None:
+    """Nor where fewer may be held by now, or the admission is over: it holds nothing more."""
+    (a,) = servers(1)
+    await put(a, capacity=1)
+    mina = await connect(a, user="mina")
+    await mina.do("join-queue", eventId=EVENT)
+    first = await mina.do("hold-seats", eventId=EVENT, seats=["A-1", "A-2"])
+    await put(a, capacity=1, maxSeats=1)
+    await mina.do("leave-queue", eventId=EVENT)
+
+    again = await mina.do("hold-seats", eventId=EVENT, seats=["A-1"])
+    more = await refused(mina, "hold-seats", seats=["A-1", "A-3"])
+
+    assert (["A-1", "A-2"], first["holdExpiresAt"]) == (again["held"], again["holdExpiresAt"])
+    assert "not_admitted" == more["code"]
+
+
 @pytest.mark.parametrize(
     ("command", "fields", "code"),
     [
