@@ -80,8 +80,8 @@ def _kebab(name: str) -> str:
 
 
 CommandId = Annotated[str, Meta(max_length=64)] | int
-Integer = Annotated[int, Meta(gt=-(2**53), lt=2**53)]
-"""What every JSON reader can hold exactly (RFC 8259, 6)."""
+Integer = Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)]
+"""As databases number rows. Not every JSON reader can hold it exactly (RFC 8259, 6): we say it as text."""
 EventId = Annotated[str, Meta(pattern=r"\A[A-Za-z0-9_-]{1,64}\Z")] | Integer
 RoomName = Annotated[str, Meta(pattern=r"\A[A-Za-z0-9_-]{1,32}:[A-Za-z0-9_.@:|-]{1,128}\Z")]
 UserId = Annotated[str, Meta(pattern=r"\A[A-Za-z0-9_.@:|-]{1,128}\Z")] | Integer

@@ -109,6 +109,15 @@ def test_reads_what_the_fields_say() -> None:
     assert (123, Since("e", 0)) == (joined.event_id, joined.since)
 
 
+@pytest.mark.parametrize("event_id", [2**63 - 1, -(2**63), 0])
+def test_an_event_may_be_any_number_of_64_bits(event_id: int) -> None:
+    """As databases number rows."""
+    joined = decode(frame("join-event", eventId=event_id))
+
+    assert isinstance(joined, JoinEvent)
+    assert event_id == joined.event_id
+
+
 @pytest.mark.parametrize("command_id", ["", "a", "x" * 64, "é" * 64, 0, -1, 2**63, None])
 def test_accepts_an_id(command_id: str | int | None) -> None:
     """A string of at most 64 characters, or an integer; null is none."""
