@@ -470,8 +470,9 @@ class Lobby:
         key = (crowd.event_id, user_id)
         if place is not None and not crowd.has_heard(place.ledger.offset):
             asyncio.get_running_loop().call_later(RETRY_SECONDS, self.look_up, user_id, crowd.event_id)
-        elif user_id in crowd.users and key not in self._second_look:
-            # a store that has lost it is known as another incarnation in a moment, and gets it back
+        elif place is not None and user_id in crowd.users and key not in self._second_look:
+            # a store that has lost it is known as another incarnation in a moment, and gets it back; where
+            # there is no such line, nobody does
             if key not in self._missed:
                 self._missed.add(key)
                 asyncio.get_running_loop().call_later(
