@@ -623,13 +623,13 @@ def _explain(text: str, error: msgspec.ValidationError) -> BadCommand:
     except (msgspec.DecodeError, RecursionError):
         return BadCommand(Code.BAD_MESSAGE, f"bad message: {error}")
     command_id: CommandId | UnsetType = UNSET
+    kind = envelope.type if isinstance(envelope.type, str) else ""
     if envelope.id is not UNSET and envelope.id is not None:
         try:
             command_id = _ids.decode(encode(envelope.id))
         except (msgspec.ValidationError, OverflowError):
-            return BadCommand(
-                Code.BAD_MESSAGE, "id: must be a string of at most 64 characters, or an integer"
-            )
+            rule = "id: must be a string of at most 64 characters, or an integer"
+            return BadCommand(Code.BAD_MESSAGE, rule, command_type=kind)
     if not isinstance(envelope.type, str):
         return BadCommand(Code.BAD_MESSAGE, "type: must be a string", command_id)
     if envelope.type not in COMMAND_TYPES:

@@ -109,6 +109,16 @@ def test_reads_what_the_fields_say() -> None:
     assert (123, Since("e", 0)) == (joined.event_id, joined.since)
 
 
+def test_a_bad_id_does_not_hide_which_command_it_was() -> None:
+    """A first frame that is an `auth` must be known as one."""
+    with pytest.raises(BadCommand) as caught:
+        decode('{"type":"auth","id":1.5,"token":"t"}')
+
+    assert (Code.BAD_MESSAGE, UNSET, "auth") == (
+        caught.value.code, caught.value.command_id, caught.value.command_type,
+    )  # fmt: skip
+
+
 @pytest.mark.parametrize("event_id", [2**63 - 1, -(2**63), 0])
 def test_an_event_may_be_any_number_of_64_bits(event_id: int) -> None:
     """As databases number rows."""
