@@ -32,6 +32,8 @@ SLICE_SECONDS = 0.01
 BATCH = 64
 """So many readers are sent something between two looks at the clock."""
 TICK_SECONDS = 0.25
+READ_SECONDS = 0.01
+"""After a tick that came late: what clients have said meanwhile is read before they are judged."""
 STALL_SECONDS = 1.0
 """A tick that comes so late is told in the log."""
 
@@ -383,6 +385,9 @@ class Hub:
             await asyncio.sleep(max(0.0, expected - time.monotonic()))
             now = time.monotonic()
             self._note_lag(max(0.0, now - expected))
+            if now - expected >= TICK_SECONDS:
+                await asyncio.sleep(READ_SECONDS)
+                now = time.monotonic()
             expected = max(expected + TICK_SECONDS, now)
             for connection in self._wheel.take(now):
                 self._look_at(connection, now)

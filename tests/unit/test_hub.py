@@ -2,6 +2,8 @@
 
 import asyncio
 import math
+import socket
+import time
 
 import pytest
 from hypothesis import given
@@ -14,6 +16,7 @@ from session.hub import BATCH, CHUNK_BYTES, SLICE_SECONDS, Hub, Room
 from session.metrics import Metrics
 from session.recovery import Position
 from session.wheel import Wheel
+from tests.support.waiting import eventually
 
 READERS = 3000
 SEND_SECONDS = 15e-6
@@ -244,3 +247,44 @@ def test_who_is_due_is_looked_at_within_a_tick(changes: list[tuple[int, float]],
                 wheel.put(looked_at)
         overdue = [c for c in connections if c is not dropped and c.due <= now - TICK]
         assert [] == overdue
+
+
+async def test_a_pong_that_came_while_the_process_stood_still_counts() -> None:
+    """It lies in the kernel when the time for it is over: it is read before anybody is cut off."""
+    ours, theirs = socket.socketpair()
+
+    class Line:
+        """Its peer answers at once, and then nothing here moves for a second."""
+
+        pings = 0
+
+        def ping(self) -> None:
+            self.pings += 1
+            theirs.send(b".")
+            if self.pings == 1:
+                time.sleep(1)
+
+        def abort(self, code: int, reason: str) -> None: ...
+
+    line = Line()
+    connection = Connection(
+        line,  # type: ignore[arg-type]
+        auth_timeout=1e6,
+        ping_interval=0.1,
+        ping_timeout=0.5,
+        max_backlog=1,
+    )
+    loop = asyncio.get_running_loop()
+    loop.add_reader(ours, lambda: (ours.recv(1), connection.ponged()))
+    hub = Hub(parse([], {}), Metrics())
+    hub.take_in(connection)
+    running = asyncio.create_task(hub.run())
+    try:
+        await eventually(lambda: line.pings >= 2 or not connection.is_open, "it is pinged again")
+    finally:
+        running.cancel()
+        loop.remove_reader(ours)
+        ours.close()
+        theirs.close()
+
+    assert connection.is_open
