@@ -42,6 +42,9 @@ from session.sentinel import Sentinels
 log = logging.getLogger(__name__)
 
 ATTEMPT_SECONDS = 0.5
+READ_SECONDS = 0.01
+"""An attempt whose time is up is given up so much later: a process that stood still sees that the time is up
+before it reads the answer, which has come meanwhile."""
 BUDGET_SECONDS = 2.0
 REPLICAS_MS = 200
 """How long a booking waits for the replicas."""
@@ -352,6 +355,11 @@ class Store:
 
 
 def _expire(*calls: Call | None) -> None:
+    """The time of commands is up."""
+    asyncio.get_running_loop().call_later(READ_SECONDS, _give_up, *calls)
+
+
+def _give_up(*calls: Call | None) -> None:
     """Give up commands: what was not sent yet never will be."""
     for call in calls:
         if call is not None and not call.future.done():

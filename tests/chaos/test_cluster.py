@@ -14,10 +14,10 @@ import pytest
 
 from tests.conftest import Connect
 from tests.support.api import Api
-from tests.support.balancer import haproxy_binary
+from tests.support.balancer import haproxy_binary, let_in
 from tests.support.ports import free_port
 from tests.support.servers import ROOT, clean_environment
-from tests.support.waiting import eventually
+from tests.support.waiting import eventually, wait_until
 
 START_SECONDS = 60
 
@@ -54,8 +54,10 @@ class ClusterProcess:
 
     def name_of(self, instance: str) -> str:
         """The part that is this server."""
-        found = re.search(rf"(\w+) \| .*server {instance} listens", self.output)
-        assert found is not None, self.output
+        hello = rf"(\w+) \| .*server {instance} listens"
+        # it goes through a pipe before it is in the log
+        found = wait_until(lambda: re.search(hello, self.output), f"{instance} says hello")
+        assert found is not None
         return found[1]
 
     def end(self, how: signal.Signals) -> int:
@@ -131,7 +133,8 @@ async def test_one_dies_and_comes_back(cluster: ClusterProcess, connect: Connect
     name = cluster.name_of(before.connected["instance"])
     os.kill(cluster.pids(name)[-1], signal.SIGKILL)
     await before.closed()
-    after = await connect(f"ws{balancer[4:]}/ws", token=token, before=before)
+    # of the other two the balancer learns with its next check only, a second later
+    after = await let_in(lambda: connect(f"ws{balancer[4:]}/ws", token=token, before=before))
     restored = await after.expect("session-restored")
     await eventually(lambda: len(cluster.pids(name)) == 2, f"{name} is started again", START_SECONDS)
     everyone = cluster.all_pids()

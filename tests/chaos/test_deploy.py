@@ -62,11 +62,12 @@ class Visitor:
             server = self._servers[(hash(self._name) + attempt) % len(self._servers)]
             try:
                 line = await Client.connect(server, user=self._name, before=self.line)
+                restored = await line.expect("session-restored")
             except Exception:  # a server that goes, or is not there yet
                 await asyncio.sleep(0.05)
                 continue
             self.lines.append(line)
-            self.restored.append(await line.expect("session-restored"))
+            self.restored.append(restored)
             return
         raise AssertionError(f"{self._name} finds no server")
 

@@ -186,6 +186,19 @@ async def test_what_a_frozen_store_was_sent_may_have_happened(own_store: OwnStor
     assert b"PONG" == await store.command("PING")
 
 
+async def test_an_answer_that_has_come_is_not_late(store: Store) -> None:
+    """This process stood still for longer than it waits for an answer: what waits for it is read first."""
+    before = await connection_id(store)
+    waiting = asyncio.create_task(connection_id(store))
+    node = store.nodes.of("")
+    assert node is not None
+    while not node.line._in_flight:
+        await asyncio.sleep(0)
+    time.sleep(BUDGET_SECONDS)  # noqa: ASYNC251 - the loop is what stands still
+
+    assert before == await waiting
+
+
 async def test_a_lost_answer_is_asked_for_again(
     own_store: OwnStore, stores: Stores, network: Network
 ) -> None:
