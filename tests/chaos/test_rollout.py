@@ -46,6 +46,11 @@ class Guest:
         """From the last message before a move to when it was taken in again, in ms of the store's time."""
         self.joined = asyncio.Event()
 
+    @property
+    def is_back(self) -> bool:
+        """Restored after each time that it was sent away."""
+        return len(self.restored) == len(self.closes) == len(self.delays)
+
     async def live(self) -> None:
         """Come, and come back, until cancelled."""
         try:
@@ -131,6 +136,8 @@ async def test_a_rollout_is_spread_and_loses_nothing(servers: Servers) -> None:
         server.start()
         await eventually(lambda server=server: server.ready_status() == 200, "it is back", 60)  # type: ignore[misc]
         open_servers.append(server)
+        # who is on the way would be sent away by the next one without having been counted there
+        await eventually(lambda: all(guest.is_back for guest in guests), "everyone is back", 60)
     announcing.cancel()
     await asyncio.gather(announcing, return_exceptions=True)
     # one that was cancelled while its answer was on the way may have been said

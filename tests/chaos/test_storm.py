@@ -120,7 +120,7 @@ async def test_who_is_sent_away_is_told_when_to_come_again(
     """The store is away, and a hundred come, more than have a turn: each is told `unavailable`, closed with
     1013, and given a time of its own; nobody is told that the token came too late. Then they come again."""
     with Proxy(valkey.port) as store:
-        (a,) = servers(redis_url=f"redis://127.0.0.1:{store.port}/0", auth_timeout=0.5)
+        (a,) = servers(redis_url=f"redis://127.0.0.1:{store.port}/0", auth_timeout=1.5)
         store.stall()
 
         async def come(n: int) -> Client:

@@ -106,6 +106,8 @@ async def test_sockets_of_a_killed_server_vanish(servers: Servers, connect: Conn
     assert "123" == (await api.get("/api/users/mina")).json["session"]["eventId"]
 
 
+@pytest.mark.timeout(300)
+@pytest.mark.gen_test(timeout=280)
 async def test_every_client_sees_every_message_exactly_once(servers: Servers, connect: Connect) -> None:
     """1,000 messages while 20 clients drop and return to random servers."""
     nodes = servers(3)

@@ -252,7 +252,11 @@ class Queuer(Visitor):
             if not self.client.is_open:
                 await self.call("ping")
         if self.standing.place == "admitted" and not self.traffic.stopping.is_set():
-            await self.call("leave-queue", eventId=LINE)
+            tried = len(self.troubles), len(self.clients)
+            answer = await self.call("leave-queue", eventId=LINE)
+            if answer.get("code") == "not_joined" and tried != (len(self.troubles), len(self.clients)):
+                # it has left with an earlier try, whose answer was lost
+                self.standing.place = "none"
 
 
 PER_SERVER: tuple[type[Visitor], ...] = (Talker, Buyer, Buyer, Queuer, Queuer)
