@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 import pytest
 from playwright.sync_api import Browser, Page, Route, expect
 
-from tests.browser.conftest import EVENT, BackEnd, Visit, Visitor
+from tests.browser.conftest import EVENT, NO_JITTER, BackEnd, Visit, Visitor
 from tests.support.proxy import Proxy
 from tests.support.servers import ServerProcess
 from tests.support.tokens import token
@@ -75,6 +75,7 @@ def bare(browser: Browser) -> Iterator[Bare]:
     def open_page(url: str, serve: Serve, name: str, *, clock: bool = False) -> Visitor:
         context = browser.new_context()
         context.set_default_timeout(15_000)
+        context.add_init_script(NO_JITTER)
         context.add_init_script(f"localStorage.setItem('token', '{token('mina')}')")
         page = context.new_page()
         if clock:

@@ -107,6 +107,7 @@ def test_a_house_is_pressed_by_mouse_and_keys(browser: Browser, server: ServerPr
     sections = page.get_by_role("group", name="Sections").get_by_role("button")
     expect(sections).to_have_text(["N600 free", "S600 free"])
 
+    page.evaluate(LAID_OUT)
     box = canvas_box(page)
     page.mouse.click(box["x"] + box["width"] / 2, box["y"] + box["height"] * 0.8)
     expect(page.get_by_role("grid", name="Seats of section S")).to_be_visible()
@@ -123,6 +124,10 @@ def test_a_house_is_pressed_by_mouse_and_keys(browser: Browser, server: ServerPr
     expect(page.get_by_role("gridcell", name="Section S, row 1, seat 1, sold")).to_be_visible()
     expect(sections.nth(1)).to_have_text("S599 free")
     page.context.close()
+
+
+LAID_OUT = "() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))"
+"""The house learns how large it is with the first frame: what is pressed sooner meets nothing."""
 
 
 def canvas_box(page: Page) -> Any:

@@ -36,6 +36,7 @@ def test_the_way_to_a_ticket_is_for_everyone(visit: Visit, back_end: BackEnd, lo
     back_end.call("PUT", "/api/events/boats", {**EVENT, "capacity": 1})
     mina = visit(reduced_motion="reduce", **look)
     page = mina.page
+    expect(page.get_by_role("textbox")).to_be_visible()
     assert_good(mina, "the sign-in")
 
     page.get_by_role("textbox").fill("mina")
@@ -94,6 +95,7 @@ def test_waiting_and_watching_are_for_everyone(visit: Visit, back_end: BackEnd, 
     assert_good(mina, "the drawer")
 
     page.goto(f"{mina.url}/ops")
+    expect(page.locator("#key")).to_be_visible()
     assert_good(mina, "the key")
     page.locator("#key").fill(API_KEY)
     page.keyboard.press("Enter")
@@ -114,13 +116,14 @@ def test_where_there_is_nothing_to_show_is_for_everyone(
         expect(page.get_by_role("link", name="Paper Boats")).to_be_visible()
         nothing = page.locator(".placeholder")
 
-        for path in ("#/tickets", "#/events/nothing"):
+        # by its heading, too: what stood there before is of another level, and goes a moment later
+        for path, heading in (("#/tickets", "h2"), ("#/events/nothing", "h1")):
             page.goto(f"{mina.url}/{path}")
-            expect(nothing).to_be_visible()
+            expect(nothing.locator(heading)).to_be_visible()
             assert_good(mina, path)
         page.route("**/events", lambda route: route.fulfill(json={"events": []}), times=1)
         page.goto(f"{mina.url}/#/")
-        expect(nothing).to_be_visible()
+        expect(nothing.locator("h2")).to_be_visible()
         expect(nothing.get_by_role("button")).to_have_count(0)
         assert_good(mina, "no events")
 
