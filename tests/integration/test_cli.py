@@ -229,7 +229,7 @@ def test_a_port_of_its_own_choice_is_shared_by_all(tmp_path: Path, valkey: Store
         def ports() -> list[str]:
             return [line.rpartition(":")[2] for line in log.read_text().splitlines() if "listens on" in line]
 
-        wait_until(lambda: len(ports()) == 3, "three processes listen")
+        wait_until(lambda: len(ports()) == 3, "three processes listen", 60)
         process.terminate()
         status = process.wait(20)
     finally:
@@ -243,7 +243,7 @@ def test_a_port_of_its_own_choice_is_shared_by_all(tmp_path: Path, valkey: Store
 def pair(servers: Servers, tmp_path: Path) -> Iterator[ServerProcess]:
     """Two processes with an embedded Valkey."""
     (server,) = servers(1, redis_url="", processes=2, data_dir=str(tmp_path / "var"))
-    wait_until(lambda: server.output.count("listens on") == 2, "both listen")
+    wait_until(lambda: server.output.count("listens on") == 2, "both listen", 60)
     family = server.children()
     yield server
     server.kill()
@@ -266,7 +266,7 @@ def test_all_processes_end_together(pair: ServerProcess, tmp_path: Path) -> None
 def test_a_child_that_dies_while_all_are_told_to_end(servers: Servers) -> None:
     """Nobody is started any more, and the parent ends."""
     (server,) = servers(1, processes=2)
-    wait_until(lambda: server.output.count("listens on") == 2, "both listen")
+    wait_until(lambda: server.output.count("listens on") == 2, "both listen", 60)
     os.kill(server.children()[0], signal.SIGKILL)
     wait_until(lambda: "starting another" in server.output, "the parent knows")
     server.terminate(timeout=60)
@@ -281,7 +281,7 @@ def test_the_death_of_the_embedded_valkey_is_not_the_parents(pair: ServerProcess
     os.kill(valkey, signal.SIGKILL)
     wait_until(lambda: not Path(f"/proc/{valkey}").exists(), "the parent has taken note")
     os.kill(children[0], signal.SIGKILL)
-    wait_until(lambda: pair.output.count("listens on") == 3, "the parent starts another", 5)
+    wait_until(lambda: pair.output.count("listens on") == 3, "the parent starts another", 60)
 
     assert pair.is_running
     assert is_alive(children[1])

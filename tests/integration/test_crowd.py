@@ -16,7 +16,12 @@ GONE = re.compile(r"gone: (\d+) orders of (\d+) seats, 0 troubles")
 
 
 async def start(server: ServerProcess, *options: str) -> asyncio.subprocess.Process:
-    """A crowd of ten, ten times as fast as people."""
+    """A crowd of ten, ten times as fast as people, as soon as there is something to buy."""
+
+    async def is_open() -> bool:
+        return (await Api(server).get(STATS)).status == 200
+
+    await eventually(is_open, "the demo's events are there", 30)
     return await asyncio.create_subprocess_exec(
         sys.executable, "-m", "bench.crowd", f"--url={server.url}", "--buyers=10", "--pace=0.1", *options,
         cwd=ROOT, env=clean_environment(), stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,

@@ -309,7 +309,8 @@ async def test_refusals_are_counted(
     servers: Servers, connect: Connect, how: dict[str, Any], reason: str
 ) -> None:
     """By reason; none of them is a connection."""
-    (a,) = servers(auth_timeout=0.5)
+    # nobody who has a token is too slow with it
+    (a,) = servers(auth_timeout=2 if reason == "auth_timeout" else 60)
     await refusal(await connect(a, wait=False, **how))
     counted = a.metrics()
 
@@ -465,7 +466,7 @@ async def test_all_origins_can_be_allowed(servers: Servers, connect: Connect) ->
 
 async def test_who_says_nothing_is_sent_away(servers: Servers, connect: Connect) -> None:
     """Within the deadline a token may come, after it the line is closed."""
-    (a,) = servers(auth_timeout=1)
+    (a,) = servers(auth_timeout=3)
     started = time.monotonic()
     silent = await connect(a, via="none", wait=False)
     in_time = await connect(a, via="none", wait=False)
@@ -474,58 +475,59 @@ async def test_who_says_nothing_is_sent_away(servers: Servers, connect: Connect)
     took = time.monotonic() - started
 
     assert (3000, "auth_timeout") == ended
-    assert 0.9 < took < 3
+    assert 2.9 < took < 10
     assert "pong" == (await in_time.call("ping"))["type"]
 
 
 async def test_broken_frames_do_not_lengthen_the_deadline(servers: Servers, connect: Connect) -> None:
     """Only a token counts."""
-    (a,) = servers(auth_timeout=1)
+    (a,) = servers(auth_timeout=3)
     client = await connect(a, via="none", wait=False)
     for _ in range(3):
         await client.call("auth")
 
-    assert (3000, "auth_timeout") == await client.closed(5)
+    assert (3000, "auth_timeout") == await client.closed()
 
 
 async def test_a_token_ends_while_connected(gate: ServerProcess, connect: Connect, user: str) -> None:
     """`token-expiring` comes at once where less than a minute is left; at `exp` the line is closed."""
-    client = await connect(gate, user=user, lifetime=3)
+    client = await connect(gate, user=user, lifetime=4)
     warned = await client.expect("token-expiring")
-    ended = await client.closed(8)
+    ended = await client.closed()
     late = time.time() - client.connected["tokenExpiresAt"] / 1000
 
     assert client.connected["tokenExpiresAt"] == warned["expiresAt"]
     assert (3000, "token_expired") == ended
     assert "token_expired" == client.frames[-1]["code"]
-    assert -0.1 < late < 2
+    # not only behind the leeway of 5 s
+    assert -0.1 < late < 4
 
 
 async def test_a_token_that_is_a_little_late(gate: ServerProcess, connect: Connect, user: str) -> None:
     """Clocks differ: within the leeway of 5 s it is good, and no longer."""
-    client = await connect(gate, user=user, lifetime=-2)
-    ended = await client.closed(8)
+    client = await connect(gate, user=user, lifetime=-1)
+    ended = await client.closed()
     late = time.time() - client.connected["tokenExpiresAt"] / 1000
 
     assert (3000, "token_expired") == ended
-    assert 4 < late < 7
+    assert 4 < late < 9
 
 
 async def test_it_is_told_a_minute_before(gate: ServerProcess, connect: Connect, user: str) -> None:
     """Not sooner: a client that has time is not asked."""
-    client = await connect(gate, user=user, lifetime=62)
+    client = await connect(gate, user=user, lifetime=64)
     await client.call("ping")
     at_once = [frame for frame in client.frames if frame["type"] == "token-expiring"]
     warned = await client.expect("token-expiring")
     left = warned["expiresAt"] / 1000 - time.time()
 
     assert [] == at_once
-    assert 58 < left <= 60.1
+    assert 55 < left <= 60.1
 
 
 async def test_renewing_on_the_open_line(gate: ServerProcess, connect: Connect, user: str) -> None:
     """The rooms stay; the new expiry and the new patterns hold from then on."""
-    client = await connect(gate, user=user, lifetime=3, rooms=["chat:old"], publish=["chat:old"])
+    client = await connect(gate, user=user, lifetime=5, rooms=["chat:old"], publish=["chat:old"])
     await client.do("join-room", room="chat:old")
     await client.expect("token-expiring")
     answer = await client.call(
@@ -759,7 +761,8 @@ async def test_addresses_that_are_only_claimed(servers: Servers, connect: Connec
 
 async def test_who_does_not_answer_pings(servers: Servers, connect: Connect) -> None:
     """4001, in time; who does answer stays, and how long that took is counted."""
-    (a,) = servers(ping_interval=0.5, ping_timeout=0.5)
+    # who answers has time for it, also where this process stands still for a while
+    (a,) = servers(ping_interval=0.5, ping_timeout=3)
     dead, alive = await connect(a), await connect(a, user="2")
     dead.pause()
     await eventually(lambda: a.metric('keepseat_connections_closed_total{code="4001"}') == 1, "it is closed")
@@ -828,12 +831,15 @@ async def test_no_token_is_ever_logged(servers: Servers, connect: Connect, log_f
 
 async def test_no_token_is_logged_while_leaving(servers: Servers, connect: Connect) -> None:
     """Who comes then is told 503, and the log has nothing of the query."""
-    (a,) = servers(drain_seconds=3)
-    await connect(a)
+    (a,) = servers(drain_seconds=20)
+    here = await connect(a)
+    # it answers no goodbye, or the server would have left a moment after it, which may be at once
+    here.pause()
     a.signal(signal.SIGTERM)
     await eventually(lambda: a.ready_status() == 503, "it is leaving")
     with pytest.raises(InvalidStatus) as caught:
         await connect(a, via="query")
+    await here.drop()
     a.wait()
 
     assert 503 == caught.value.response.status_code

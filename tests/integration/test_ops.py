@@ -36,15 +36,15 @@ async def test_without_the_store_it_is_not_ready_but_alive(
     getattr(valkey, how)()
     try:
         answer = await eventually(lambda: refused_for(server, failing), f"{failing} fail")
-        slowest = max([await seconds(server, "/readyz") for _ in range(20)])
+        took = sum([await seconds(server, "/readyz") for _ in range(20)])
         alive = await Api(server, key=None).get("/healthz")
     finally:
         valkey.thaw() if how == "freeze" else valkey.start()
     back = await eventually(lambda: is_ready(server), "it is ready again")
 
     assert not answer.json["ready"]
-    # less than one attempt to reach the store takes (0.5 s): none was made
-    assert slowest < 0.5
+    # half of what twenty attempts to reach the store take (0.5 s each): none was made
+    assert took < 5
     assert 200 == alive.status
     assert back
 
@@ -68,7 +68,8 @@ async def seconds(server: ServerProcess, path: str) -> float:
 async def test_a_draining_server_wants_no_traffic(servers: Servers, connect: Connect) -> None:
     """From SIGTERM on, while its connections are sent elsewhere, it says 503 and why."""
     (server,) = servers(drain_seconds=10)
-    await connect(server)
+    # it answers no goodbye, or the server would have left a moment after it, which may be at once
+    (await connect(server)).pause()
     server.signal(15)
 
     answer = await eventually(lambda: refused_for(server, set()), "the server says that it is not ready")

@@ -25,6 +25,9 @@ from tests.support.waiting import eventually
 OwnStore = Callable[..., StoreProcess]
 Network = Callable[[StoreProcess], Proxy]
 
+STALL_SECONDS = 3.0
+"""So long a loaded machine may stand still: that is no defect."""
+
 
 @pytest.fixture
 def network() -> Iterator[Network]:
@@ -109,7 +112,7 @@ async def test_a_mistake_of_ours_is_raised_at_once(store: Store) -> None:
     with pytest.raises(RedisError, match=r"(?i)unknown command"):
         await wrong
     assert b"PONG" == await right
-    assert time.monotonic() - started < ATTEMPT_SECONDS
+    assert time.monotonic() - started < BUDGET_SECONDS
 
 
 async def test_each_attempt_of_a_script_has_another_nonce(store: Store, store_process: StoreProcess) -> None:
@@ -166,7 +169,7 @@ async def test_while_nobody_is_there_nothing_has_happened(own_store: OwnStore, s
     assert "none" == refused.value.outcome
     assert Code.UNAVAILABLE is refused.value.code
     assert refused.value.event().retryable
-    assert BUDGET_SECONDS - 0.5 < took < BUDGET_SECONDS + ATTEMPT_SECONDS + 0.3
+    assert BUDGET_SECONDS - 0.5 < took < BUDGET_SECONDS + ATTEMPT_SECONDS + STALL_SECONDS
     assert ("ok", 1) == await publish(store)
 
 
@@ -182,7 +185,7 @@ async def test_what_a_frozen_store_was_sent_may_have_happened(own_store: OwnStor
     process.thaw()
 
     assert "unknown" == refused.value.outcome
-    assert took < BUDGET_SECONDS + ATTEMPT_SECONDS + 0.3
+    assert took < BUDGET_SECONDS + ATTEMPT_SECONDS + STALL_SECONDS
     assert b"PONG" == await store.command("PING")
 
 
@@ -205,12 +208,11 @@ async def test_a_lost_answer_is_asked_for_again(
     """The line broke after the script had run: the same request id brings the first answer."""
     process = own_store()
     proxy = network(process)
-    store = await stores(url(proxy))
+    store, twin = await stores(url(proxy)), await stores(process.url)
     await publish(store, "before")
     proxy.stall()
     waiting = asyncio.create_task(publish(store))
     # the proxy holds the command back; another client does what the store would have done with it
-    twin = await stores(process.url)
     ran = await publish(twin)
     proxy.blink()
     proxy.mend()

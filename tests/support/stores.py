@@ -63,7 +63,7 @@ class StoreProcess:
         with (self.folder / "store.log").open("ab") as log:
             self._process = subprocess.Popen([*self._command, *more], stdout=log, stderr=log)
         if wait:
-            wait_until(self._answers, f"the store of {self.folder} answers")
+            wait_until(self._answers, f"the store of {self.folder} answers", 30)
 
     def _answers(self) -> bool:
         assert self._process is not None
@@ -110,7 +110,7 @@ class StoreProcess:
             self.client.replicaof("NO", "ONE")
             return
         self.client.replicaof("127.0.0.1", str(primary.port))
-        wait_until(lambda: self._has_caught_up_with(primary), "the replica has caught up")
+        wait_until(lambda: self._has_caught_up_with(primary), "the replica has caught up", 30)
 
     def _has_caught_up_with(self, primary: "StoreProcess") -> bool:
         here, there = self.info("replication"), primary.info("replication")
