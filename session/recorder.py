@@ -134,23 +134,31 @@ class Recorder:
             del self._waiting[user_id]
             self._count -= len(notes)
         groups = list(self._groups(batch))
-        results = await asyncio.gather(*(self._write_group(group) for group in groups))
+        results = await asyncio.gather(*map(self._write, groups), return_exceptions=True)
         is_away = False
-        for user_id, error in (outcome for result in results for outcome in result.items()):
-            if isinstance(error, Unavailable):
+        for group, result in zip(groups, results, strict=True):
+            if isinstance(result, Unavailable):
                 is_away = True
-                newer = self._waiting.pop(user_id, ())
-                self._count -= len(newer)
-                self._put(user_id, (*batch[user_id], *newer))
-            elif error is not None:
-                # a user's diary is worth no more than that: nobody else is to suffer
-                log.error(
-                    "what befell a user could not be noted",
-                    exc_info=error,
-                    extra={"fields": {"user": user_id}},
-                )
-                self._metrics.notes_lost.inc(len(batch[user_id]))
+                self._put_back(group)
+            elif isinstance(result, BaseException):
+                # a diary is worth no more than that: nobody else is to suffer
+                self._lose(group, result)
         return not is_away
+
+    def _put_back(self, group: _Notes) -> None:
+        for user_id, notes in group.items():
+            newer = self._waiting.pop(user_id, ())
+            self._count -= len(newer)
+            self._put(user_id, (*notes, *newer))
+
+    def _lose(self, group: _Notes, why: BaseException | None = None) -> None:
+        for user_id, notes in group.items():
+            log.error(
+                "what befell a user could not be noted",
+                exc_info=why,
+                extra={"fields": {"user": user_id}},
+            )
+            self._metrics.notes_lost.inc(len(notes))
 
     def _groups(self, batch: _Notes) -> Iterator[_Notes]:
         """Those that one script may write: their keys must be in one slot, and it must not take long."""
@@ -161,24 +169,15 @@ class Recorder:
             for at in range(0, len(users), USERS_AT_ONCE):
                 yield {user_id: batch[user_id] for user_id in users[at : at + USERS_AT_ONCE]}
 
-    async def _write_group(self, group: _Notes) -> dict[str, Exception | None]:
-        """Write those of some users; what went wrong, by user."""
-        try:
-            await self._write(group)
-        except Exception as error:
-            if len(group) == 1 or isinstance(error, Unavailable):
-                return dict.fromkeys(group, error)
-            # one of them cannot be written to
-            alone = [await self._write_group({user_id: notes}) for user_id, notes in group.items()]
-            return {user_id: outcome for outcomes in alone for user_id, outcome in outcomes.items()}
-        return dict.fromkeys(group)
-
     async def _write(self, group: _Notes) -> None:
+        users = list(group)
         args: list[Arg] = [self._ttl_ms]
-        for number, notes in enumerate(group.values(), start=1):
-            for note in notes:
+        for number, user_id in enumerate(users, start=1):
+            for note in group[user_id]:
                 args += (number, *note)
-        await self._store.script("recorder_note", [keys.user(user_id).recorder for user_id in group], args)
+        answer = await self._store.script("recorder_note", [keys.user(user).recorder for user in users], args)
+        unreadable = {users[int(number) - 1] for number in answer[1:]}
+        self._lose({user_id: group[user_id] for user_id in unreadable})
 
 
 # --- the words of notes ---

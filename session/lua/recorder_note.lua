@@ -3,12 +3,15 @@
 -- ARGV[3..] ttl ms, then fours: the number of a recorder, when (Unix ms), what, and how the notes begin of which
 --      only a change is noted ('' each is). That something is `gone` is noted only where the last such note says
 --      that it was there.
--- Returns {'ok'} or {'late'}. Repeating it does no harm where only changes are noted.
+-- Returns {'ok', numbers of recorders that cannot be read ...} or {'late'}. Repeating it does no harm where only
+--      changes are noted.
 if late() then return {'late'} end
+-- The newest note that begins so, '' where there is none; nil where the recorder cannot be read.
 local function last(recorder, subject)
   -- mostly it is among the newest
   for from = 0, 40, 10 do
-    local entries = redis.call('LRANGE', recorder, from, from + 9)
+    local entries = redis.pcall('LRANGE', recorder, from, from + 9)
+    if entries.err then return nil end
     for _, entry in ipairs(entries) do
       local what = entry:match('^%d+ (.*)$')
       if what:sub(1, #subject) == subject then return what end
@@ -17,11 +20,12 @@ local function last(recorder, subject)
   end
   return ''
 end
-local there = {waiting = true, admitted = true, held = true, extended = true}
+local bad, there = {'ok'}, {waiting = true, admitted = true, held = true, extended = true}
 for k = 4, #ARGV, 4 do
   local recorder, at, what, subject = KEYS[tonumber(ARGV[k])], unpack(ARGV, k + 1, k + 3)
-  local was = subject ~= '' and last(recorder, subject)
-  local is_news = what ~= was and (not what:match(' gone$') or there[was:sub(#subject + 1):match('^%S*')])
-  if is_news then record(recorder, ARGV[3], what, at) end
+  local was = last(recorder, subject)
+  local is_gone = what:match(' gone$') and not there[(was or ''):sub(#subject + 1):match('^%S*')]
+  if not was then bad[#bad + 1] = ARGV[k]
+  elseif subject == '' or (what ~= was and not is_gone) then record(recorder, ARGV[3], what, at) end
 end
-return {'ok'}
+return bad

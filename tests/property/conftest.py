@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 import pytest
 from tornado.ioloop import IOLoop
 
-from session import janitor, lobby, store, ticker
+from session import janitor, lobby, ticker
 from session.config import parse
 from tests.support.parts import Cluster
 from tests.support.stores import StoreProcess
@@ -23,8 +23,6 @@ def clusters(io_loop: IOLoop, valkey: StoreProcess, monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(ticker, "LIST_SECONDS", 0.1)
     monkeypatch.setattr(lobby, "ROUND_SECONDS", 0.1)
     monkeypatch.setattr(janitor, "ROUND_SECONDS", 0.1)
-    # where this process stands still for a while the store was not away
-    monkeypatch.setattr(store, "BUDGET_SECONDS", 20.0)
     made: list[Cluster] = []
 
     def make(*options: str) -> Cluster:

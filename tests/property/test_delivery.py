@@ -18,7 +18,6 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tornado.ioloop import IOLoop
 
-from session import store as store_module
 from session.config import parse
 from session.connection import Connection
 from session.hub import State
@@ -280,12 +279,8 @@ class World:
 
 
 @pytest.mark.timeout(600)
-def test_every_reader_gets_every_message_once(
-    io_loop: IOLoop, valkey: StoreProcess, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_every_reader_gets_every_message_once(io_loop: IOLoop, valkey: StoreProcess) -> None:
     """Losses, cuts, failovers, trims, slow readers: +1 or a reset, and the surviving history in the end."""
-    # where this process stands still for a while the store was not away
-    monkeypatch.setattr(store_module, "BUDGET_SECONDS", 20.0)
     config = parse([f"--history-size={HISTORY}", f"--jwt-secret={SECRET}"], {})
     tasks: list[asyncio.Task[Any]] = []
 

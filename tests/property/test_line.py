@@ -448,8 +448,8 @@ class World:
         await self.server(0).services.waiting_rooms.pause(self.event, True)
         paused = self.look().ledger
         for instance in self.dead:
-            await eventually(lambda i=instance: self.cluster.is_buried(i), f"{instance} is buried", 20)  # type: ignore[misc]
-        await eventually(self.is_settled, "the store knows who is here", 20)
+            await eventually(lambda i=instance: self.cluster.is_buried(i), f"{instance} is buried")  # type: ignore[misc]
+        await eventually(self.is_settled, "the store knows who is here")
         try:
             await eventually(lambda: not self.unknown(), "everyone knows where it stands", 20)
         except AssertionError as error:

@@ -49,7 +49,7 @@ MAX_SCRIPT_LINES = 40
 SHARED = sorted((ROOT / "session" / "lua" / "shared").glob("*.lua"))
 SHARED_WRITERS = {
     "refused", "turn", "keep", "expire", "expire_one", "mine", "flush", "write", "forget", "end_admission",
-    "purge", "count", "tally", "let_in", "admit", "come", "turn_away",
+    "purge", "count", "tally", "let_in", "admit", "come", "turn_away", "record", "lengthen",
 }  # fmt: skip
 """Functions of ``lua/shared`` that change something."""
 
