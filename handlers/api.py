@@ -27,7 +27,6 @@ from handlers.answers import (
 from handlers.audit import Audit, Call, fingerprint, request_id
 from handlers.base import MAX_EVENT_BODY_BYTES, Handler, api_key_of
 from handlers.doorway import Doorway
-from session import keys
 from session.events import EventDraft
 from session.manager import Session
 from session.protocol import MAX_DATA_BYTES, Code, EventId, Refused, RoomName, RoomPosition, SeatIds, UserId
@@ -320,10 +319,6 @@ class Messages(ApiHandler):
     async def post(self, room: str) -> None:
         """Publish a message (201); the same ``Idempotency-Key`` brings the first answer."""
         room = checked("room", room, RoomName)
-        namespace, _, ident = room.partition(":")
-        if namespace in keys.EVENT_NAMESPACES:
-            # what nobody could ever join must have been meant otherwise
-            checked("event id", ident, EventId)
         data = bytes(self.body(NewMessage).data)
         if len(data) > MAX_DATA_BYTES:
             raise Refused(Code.BAD_MESSAGE, f"data: more than {MAX_DATA_BYTES} bytes of JSON")

@@ -358,14 +358,9 @@ class Entrance:
             admissions |= zip(missing, read, strict=True)
             places, holdings = self._as_heard(connection.user_id, places, holdings)
         # one tick for all rooms: verdicts, answer, and nothing of a room before it
-        let_in: list[Admission] = []
-        for name in names:
-            found = admissions[name]
-            why = _closed(name, places, holdings) or ("" if isinstance(found, Admission) else found)
-            if why:
-                refused[name] = why
-            elif isinstance(found, Admission):
-                let_in.append(found)
+        verdicts = {name: _closed(name, places, holdings) or admissions[name] for name in names}
+        refused |= {name: why for name, why in verdicts.items() if isinstance(why, str)}
+        let_in = [admission for admission in verdicts.values() if isinstance(admission, Admission)]
         entered = [self._rejoin(connection, admission, position) for admission in let_in]
         rooms = [restored for restored, _ in entered]
         rooms += [RestoredRoom(room=name, error=why) for name, why in refused.items()]

@@ -151,7 +151,7 @@ class Account:
     def _is_out(self, name: str, error: str) -> None:
         """A room was not brought back: right only for a line that it was leaving, and may have been told
         meanwhile that it has left."""
-        is_left = name not in self.positions or (self._is_leaving and name == f"queue:{self._event}")
+        is_left = name == f"queue:{self._event}" and (self._is_leaving or name not in self.positions)
         self._check(Promise.SESSION, is_left, f"back in {name}: {error}")
         self.positions.pop(name, None)
 

@@ -19,11 +19,12 @@ for _, seat in ipairs(wanted) do
   end
 end
 local wants = #new + #taken + more
-if wants > 0 and till == '' then
+if wants == 0 then return answer(g, flush()) end
+if till == '' then
   if now < c.start then flush() return {'closed', int(c.start)} end
   if c.cap and (score(ADMITTED, user) or 0) <= now then flush() return {'outside'} end
 end
-if wants > 0 and #g.seats + wants > c.most then flush() return {'many', c.most} end
+if #g.seats + wants > c.most then flush() return {'many', c.most} end
 if #taken > 0 then return {'taken', flush(), unpack(ids(taken))} end
 if #new > 0 then
   if #g.seats == 0 then
