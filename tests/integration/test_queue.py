@@ -7,6 +7,7 @@ import jwt
 import pytest
 
 from session import keys
+from session.lobby import SETTLE_SECONDS
 from tests.conftest import Connect, Servers
 from tests.support.api import Answer, Api
 from tests.support.client import Client, Frame
@@ -376,7 +377,8 @@ async def test_a_deleted_event_ends_its_line(servers: Servers, connect: Connect)
     mina, noah = await in_line(connect, b, "mina", "noah")
 
     gone = await Api(a).delete(f"/api/events/{EVENT}")
-    await mina.expect("queue-left")
+    # one look is enough where there is no line any more
+    await mina.expect("queue-left", 1.8 * SETTLE_SECONDS)
     await noah.expect("queue-left")
     await put(a)
     first = await join(noah)
