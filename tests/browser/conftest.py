@@ -32,8 +32,6 @@ CLOCK_STEP_MS = 31_000
 NO_JITTER = "Math.random = () => 0.5"
 """For a page: it waits half of 1 s, 2 s, 4 s … for its next try. By chance five tries could fail before the
 yellow banner is seen, or the first come only when it stands there."""
-PATIENCE_MS = 60_000
-"""As long as the backoff may last that the tries of a while have come to, and a slow machine besides."""
 
 
 @pytest.fixture(scope="module")
@@ -254,6 +252,6 @@ def visit(browser: Browser, back_end: BackEnd, server: ServerProcess) -> Iterato
 @pytest.fixture(autouse=True)
 def patience() -> Iterator[None]:
     """A slow machine is no failure."""
-    expect.set_options(timeout=PATIENCE_MS)
+    expect.set_options(timeout=15_000)
     yield
     expect.set_options(timeout=5_000)

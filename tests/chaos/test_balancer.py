@@ -2,14 +2,15 @@
 
 import asyncio
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from typing import Any
 
 import pytest
+from websockets.exceptions import InvalidStatus
 
 from tests.conftest import Connect, Servers
 from tests.support.api import Api
-from tests.support.balancer import Balancer, cookie_of, haproxy_binary, let_in
+from tests.support.balancer import Balancer, cookie_of, haproxy_binary
 from tests.support.client import Client
 from tests.support.proxy import Proxy
 from tests.support.servers import ServerProcess
@@ -55,6 +56,22 @@ async def connect_to(
         if server_of(client, servers) is server:
             return client
     raise AssertionError(f"nobody comes to {server.url}")
+
+
+async def let_in(connecting: Callable[[], Awaitable[Client]]) -> Client:
+    """Connect; where the balancer just then knows of no server that is well, try again, as clients do."""
+
+    async def attempt() -> Client | None:
+        try:
+            return await connecting()
+        except InvalidStatus as refused:
+            if refused.response.status_code != 503:
+                raise
+            return None
+
+    client = await eventually(attempt, "somebody takes the client in", 30)
+    assert client is not None
+    return client
 
 
 async def come_back(connect: Connect, balancer: Balancer, before: Client) -> Client:

@@ -91,4 +91,4 @@ async def test_a_wall_clock_that_jumps_decides_nothing(
     assert all(client.is_open for client in (mina, noah, watcher))
     # a busy machine may keep it for a second or two, which it rightly tells
     stood_still = map(float, re.findall(r"stood still for ([\d.]+) s", wrong.output))
-    assert all(seconds < HOURS for seconds in stood_still)
+    assert all(seconds < 60 for seconds in stood_still)

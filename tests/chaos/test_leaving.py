@@ -74,7 +74,7 @@ async def test_a_second_signal_exits_at_once(servers: Servers, connect: Connect)
     await eventually(lambda: a.ready_status() == 503, "it says that it leaves")
     a.signal(signal.SIGTERM)
 
-    assert 1 == a.wait()
+    assert 1 == a.wait(2)
 
 
 async def test_several_processes_share_a_port(servers: Servers, connect: Connect) -> None:

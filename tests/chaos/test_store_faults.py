@@ -187,7 +187,7 @@ def test_a_store_that_hangs_up_is_not_dialled_without_pause(servers: Servers) ->
         threading.Thread(target=hang_up, daemon=True).start()
         port = listening.getsockname()[1]
         (a,) = servers(1, ready=False, redis_url=f"redis://127.0.0.1:{port}/0")
-        wait_until(lambda: a.ready_status() == 503, "it says that the store is away", 60)
+        wait_until(lambda: a.ready_status() == 503, "it says that the store is away", 10)
         before, began = accepted, time.monotonic()
         while time.monotonic() - began < 2:
             a.ready_status()
@@ -221,7 +221,7 @@ async def test_a_store_that_evicts_is_warned_of(servers: Servers, store: StorePr
     store.client.config_set("maxmemory-policy", "volatile-lru")
     (warned,) = servers(1, redis_url=store.url)
     # a server may be ready before it has looked at the settings
-    await eventually(lambda: "about the store: its maxmemory-policy" in warned.output, "it is said")
+    await eventually(lambda: "about the store: its maxmemory-policy" in warned.output, "it is said", 5)
     store.client.config_set("maxmemory-policy", "noeviction")
     (calm,) = servers(1, redis_url=store.url)
 

@@ -475,7 +475,7 @@ async def test_who_says_nothing_is_sent_away(servers: Servers, connect: Connect)
     took = time.monotonic() - started
 
     assert (3000, "auth_timeout") == ended
-    assert 2.9 < took < 10
+    assert 2.9 < took < 5
     assert "pong" == (await in_time.call("ping"))["type"]
 
 
@@ -486,7 +486,7 @@ async def test_broken_frames_do_not_lengthen_the_deadline(servers: Servers, conn
     for _ in range(3):
         await client.call("auth")
 
-    assert (3000, "auth_timeout") == await client.closed()
+    assert (3000, "auth_timeout") == await client.closed(7)
 
 
 async def test_a_token_ends_while_connected(gate: ServerProcess, connect: Connect, user: str) -> None:
@@ -499,8 +499,7 @@ async def test_a_token_ends_while_connected(gate: ServerProcess, connect: Connec
     assert client.connected["tokenExpiresAt"] == warned["expiresAt"]
     assert (3000, "token_expired") == ended
     assert "token_expired" == client.frames[-1]["code"]
-    # not only behind the leeway of 5 s
-    assert -0.1 < late < 4
+    assert -0.1 < late < 2
 
 
 async def test_a_token_that_is_a_little_late(gate: ServerProcess, connect: Connect, user: str) -> None:
@@ -510,7 +509,7 @@ async def test_a_token_that_is_a_little_late(gate: ServerProcess, connect: Conne
     late = time.time() - client.connected["tokenExpiresAt"] / 1000
 
     assert (3000, "token_expired") == ended
-    assert 4 < late < 9
+    assert 4 < late < 7
 
 
 async def test_it_is_told_a_minute_before(gate: ServerProcess, connect: Connect, user: str) -> None:
@@ -522,7 +521,7 @@ async def test_it_is_told_a_minute_before(gate: ServerProcess, connect: Connect,
     left = warned["expiresAt"] / 1000 - time.time()
 
     assert [] == at_once
-    assert 55 < left <= 60.1
+    assert 58 < left <= 60.1
 
 
 async def test_renewing_on_the_open_line(gate: ServerProcess, connect: Connect, user: str) -> None:

@@ -11,7 +11,6 @@ from typing import Any
 import pytest
 
 from session import keys
-from session import store as store_module
 from session.config import Config
 from session.protocol import Published
 from session.recovery import Position
@@ -677,12 +676,8 @@ async def test_a_publication_given_up_on_is_never_made_twice(own_store: OwnStore
     assert [0, 1, 2, 3, 4] == await server.read(start)
 
 
-async def test_the_answer_of_a_thawed_store_counts_once(
-    own_store: OwnStore, stores: Stores, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_the_answer_of_a_thawed_store_counts_once(own_store: OwnStore, stores: Stores) -> None:
     """It woke within the budget: the attempts made one message, and the caller gets its place."""
-    # a machine that stands still for a while is no store that does
-    monkeypatch.setattr(store_module, "BUDGET_SECONDS", 20.0)
     process = own_store()
     server = Server(await stores(process.url))
     start = await server.publish("before")

@@ -154,7 +154,7 @@ async def test_an_order_is_the_time_and_never_repeats(manager: SessionManager, s
     orders = [(await attach(manager)).order for _ in range(3)]
 
     assert sorted(set(orders)) == orders
-    assert abs(orders[0] - now) < 5000
+    assert abs(orders[0] - now) < 1000
 
 
 async def test_attaching_tells_what_was_there(manager: SessionManager) -> None:
@@ -758,7 +758,7 @@ async def test_a_server_that_is_only_late_is_not_swept(
 ) -> None:
     """For 2 s a lease may be over; and who renewed at the last moment is not condemned."""
     fence = await attach(servers["i-late"])
-    lapse(store_process, "i-late", 1)
+    lapse(store_process, "i-late", 500)
     await server.leases.renew()
     late = server.leases.dead
     condemned = await server.leases.condemn("i-late")

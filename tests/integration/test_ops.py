@@ -36,15 +36,15 @@ async def test_without_the_store_it_is_not_ready_but_alive(
     getattr(valkey, how)()
     try:
         answer = await eventually(lambda: refused_for(server, failing), f"{failing} fail")
-        took = sum([await seconds(server, "/readyz") for _ in range(20)])
+        slowest = max([await seconds(server, "/readyz") for _ in range(20)])
         alive = await Api(server, key=None).get("/healthz")
     finally:
         valkey.thaw() if how == "freeze" else valkey.start()
     back = await eventually(lambda: is_ready(server), "it is ready again")
 
     assert not answer.json["ready"]
-    # half of what twenty attempts to reach the store take (0.5 s each): none was made
-    assert took < 5
+    # less than one attempt to reach the store takes (0.5 s): none was made
+    assert slowest < 0.5
     assert 200 == alive.status
     assert back
 

@@ -278,10 +278,12 @@ async def test_a_lost_subscription_is_repaired(
     await api.publish("user:0", "last")
 
     for client in clients:
-        await eventually(lambda c=client: c.messages(EVENT)[-1:] == ["last"], "the last message has come")
+        await eventually(lambda c=client: c.messages(EVENT)[-1:] == ["last"], "the last message has come", 3)
         assert [*range(200), "last"] == client.messages(EVENT)
         client.assert_contiguous()
-    await eventually(lambda: clients[0].messages("user:0")[-1:] == ["last"], "the last personal one has come")
+    await eventually(
+        lambda: clients[0].messages("user:0")[-1:] == ["last"], "the last personal one has come", 3
+    )
     assert [*range(200), "last"] == clients[0].messages("user:0")
     assert a.metric('keepseat_repairs_total{cause="subscribe"}') > 0
 
@@ -305,7 +307,7 @@ async def test_a_silent_loss_is_found(
     if room != EVENT:
         valkey.client.incr(f"{tag}n")
 
-    assert ["silent"] == await client.expect_messages(room, 1)
+    assert ["silent"] == await client.expect_messages(room, 1, timeout=4)
     client.assert_contiguous()
 
 

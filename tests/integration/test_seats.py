@@ -212,8 +212,7 @@ async def test_a_hold_that_is_over_is_told(
     if not killed:
         await mina.expect("seats-expired")
         now = (await mina.do("ping"))["serverTime"]
-        # 2 s are promised; a loaded machine may stand still for as long
-        assert now - held["holdExpiresAt"] < 5000
+        assert now - held["holdExpiresAt"] < 2500
     assert not [frame for frame in noah.frames if frame["type"] == "seats-expired"]
     await assert_agreement(valkey.client, connect, b, EVENT, noah)
 

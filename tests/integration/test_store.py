@@ -25,9 +25,6 @@ from tests.support.waiting import eventually
 OwnStore = Callable[..., StoreProcess]
 Network = Callable[[StoreProcess], Proxy]
 
-STALL_SECONDS = 3.0
-"""So long a loaded machine may stand still: that is no defect."""
-
 
 @pytest.fixture
 def network() -> Iterator[Network]:
@@ -112,7 +109,7 @@ async def test_a_mistake_of_ours_is_raised_at_once(store: Store) -> None:
     with pytest.raises(RedisError, match=r"(?i)unknown command"):
         await wrong
     assert b"PONG" == await right
-    assert time.monotonic() - started < BUDGET_SECONDS
+    assert time.monotonic() - started < ATTEMPT_SECONDS
 
 
 async def test_each_attempt_of_a_script_has_another_nonce(store: Store, store_process: StoreProcess) -> None:
@@ -169,7 +166,7 @@ async def test_while_nobody_is_there_nothing_has_happened(own_store: OwnStore, s
     assert "none" == refused.value.outcome
     assert Code.UNAVAILABLE is refused.value.code
     assert refused.value.event().retryable
-    assert BUDGET_SECONDS - 0.5 < took < BUDGET_SECONDS + ATTEMPT_SECONDS + STALL_SECONDS
+    assert BUDGET_SECONDS - 0.5 < took < BUDGET_SECONDS + ATTEMPT_SECONDS + 0.3
     assert ("ok", 1) == await publish(store)
 
 
@@ -185,7 +182,7 @@ async def test_what_a_frozen_store_was_sent_may_have_happened(own_store: OwnStor
     process.thaw()
 
     assert "unknown" == refused.value.outcome
-    assert took < BUDGET_SECONDS + ATTEMPT_SECONDS + STALL_SECONDS
+    assert took < BUDGET_SECONDS + ATTEMPT_SECONDS + 0.3
     assert b"PONG" == await store.command("PING")
 
 

@@ -7,15 +7,12 @@ import shutil
 import socket
 import subprocess
 import tempfile
-from collections.abc import Awaitable, Callable
 from pathlib import Path
-
-from websockets.exceptions import InvalidStatus
 
 from tests.support.client import Client
 from tests.support.ports import free_port
 from tests.support.servers import ROOT, ServerProcess
-from tests.support.waiting import eventually, wait_until
+from tests.support.waiting import wait_until
 
 NAMES = ("one", "two", "three")
 NOBODY = "127.0.0.1:1"
@@ -115,21 +112,3 @@ def cookie_of(client: Client) -> dict[str, str]:
     """The header by which a client that has been balanced comes to the same server again."""
     assert client.socket.response is not None
     return {"Cookie": client.socket.response.headers["Set-Cookie"].partition(";")[0]}
-
-
-async def let_in(connecting: Callable[[], Awaitable[Client]]) -> Client:
-    """Connect; where the balancer just then knows of no server that is well, try again, as clients do."""
-
-    found: list[Client] = []
-
-    async def is_in() -> bool:
-        try:
-            found.append(await connecting())
-        except InvalidStatus as refused:
-            if refused.response.status_code != 503:
-                raise
-        return bool(found)
-
-    trying: Callable[[], bool | Awaitable[bool]] = is_in
-    await eventually(trying, "somebody takes the client in", 30)
-    return found[0]
