@@ -7,12 +7,15 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import jwt
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, rsa, x25519
+from hypothesis import example, given
+from hypothesis import strategies as st
 
 from session.config import Config, ConfigError
 from session.protocol import Code, Refused
-from session.tokens import Identity, Issuer, RefreshToken, Verifier
+from session.tokens import Identity, Issuer, RefreshToken, Verifier, _make_jws
 from tests.support.keys import HS256, Pair, claims, encoded, forged
 from tests.support.tokens import SECRET, token
 
@@ -629,3 +632,40 @@ async def test_a_digest_is_what_is_documented() -> None:
     digest = hashlib.sha256(text.rpartition(".")[0].encode()).digest()
 
     assert "t:" + encoded(digest)[:22] == (await identity(text)).mark
+
+
+# --- what of PyJWT is done quicker ---
+
+URL_SAFE = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
+NEARLY = st.lists(st.sampled_from([bytes((c,)) for c in URL_SAFE + b"=+/ \n\xff"]), max_size=9).map(b"".join)
+WELL_MADE = st.binary(max_size=40).map(lambda data: encoded(data).encode())
+
+
+@given(WELL_MADE | NEARLY | st.binary(max_size=9))
+@example(b"YR")
+@example(b"YQ==")
+@example(b"YQ=")
+@example(b"YQ=Q")
+def test_a_segment_is_read_as_pyjwt_reads_it(segment: bytes) -> None:
+    """The same bytes, and the same is refused: padding in the wrong place, bits that stand for nothing."""
+
+    def read(by: jwt.PyJWS) -> bytes | str:
+        try:
+            return by._decode_base64url_segment(segment, "header")  # type: ignore[attr-defined, no-any-return]
+        except jwt.DecodeError as error:
+            return str(error)
+
+    assert read(jwt.PyJWS()) == read(_make_jws())
+
+
+def test_pyjwt_reads_segments_where_it_is_done_quicker(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where this fails after an update of PyJWT nothing is wrong but the time that a sign-in takes."""
+    read: list[str] = []
+    jws = _make_jws()
+    quick = jws._decode_base64url_segment  # type: ignore[attr-defined]
+    monkeypatch.setattr(
+        type(jws), "_decode_base64url_segment", lambda self, s, name: read.append(name) or quick(s, name)
+    )
+    jws.decode_complete(token(), SECRET.encode(), ["HS256"])
+
+    assert ["header", "payload", "crypto"] == read
