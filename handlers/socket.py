@@ -87,19 +87,18 @@ class Socket(Edge, WebSocketHandler):
         assert self.ws_connection is not None  # noqa: S101 - made by get_websocket_protocol
         stream = self.ws_connection.stream
         assert stream is not None  # noqa: S101 - the handshake is over
-        await self.let_in(stream)
+        await self.let_in(stream, self.early_token())
 
-    async def let_in(self, stream: IOStream) -> None:
-        """Let the client in by query or header, or wait for its first frame."""
+    async def let_in(self, stream: IOStream, token: str) -> None:
+        """Let the client in by the token that came with its request, or wait for its first frame."""
         if stream.closed():
             return  # the peer has gone while its request was answered
         doorway: Doorway = self.settings["doorway"]
         peer = Peer(self.services, doorway, doorway.address_of(self.request), stream)
         try:
             if peer.enter():
-                token = self._early_token()
                 resume = self._early_resume() if token else None
-                replaces = self.get_query_argument("replaces", "")
+                replaces = self._argument("replaces")
                 self._let_go()
                 if token:
                     await peer.sign_in(token, resume, replaces)
@@ -119,17 +118,21 @@ class Socket(Edge, WebSocketHandler):
         self.__dict__.pop("_headers", None)
         self.__dict__.pop("request", None)
 
-    def _early_token(self) -> str:
-        """A token that came with the request: in the query, else in the header."""
-        token = self.get_query_argument("token", "") if self.services.config.query_token else ""
+    def early_token(self) -> str:
+        """A token that came with the request: in the query, else in the header; empty where none did."""
+        token = self._argument("token") if self.services.config.query_token else ""
         if token:
             return token
         scheme, _, credentials = self.request.headers.get("Authorization", "").partition(" ")
         return credentials.strip() if scheme.lower() == "bearer" else ""
 
     def _early_resume(self) -> dict[str, Since] | None:
-        text = self.get_query_argument("resume", None)
-        return None if text is None else decode_resume(text)
+        return decode_resume(self._argument("resume")) if "resume" in self.request.query_arguments else None
+
+    def _argument(self, name: str) -> str:
+        """What the query says last by this name; empty where it says nothing."""
+        values = self.request.query_arguments.get(name)
+        return self.decode_argument(values[-1], name).strip() if values else ""
 
     def on_message(self, message: str | bytes) -> None:
         """Never called: `Peer` reads the messages."""

@@ -8,6 +8,7 @@ until the head is known to be granted it stays in the kernel, and so do the fram
 
 import asyncio
 import re
+import socket
 import time
 from typing import Any
 
@@ -28,6 +29,8 @@ HOST = re.compile(r"[A-Za-z0-9._:\[\]-]+")
 MOST_ARGUMENTS = 100
 OF_A_BODY = ("content-", "expect", "te", "trailer", "transfer-encoding")
 """Fields that begin so belong to a body, which such a request does not have."""
+MORE_FOLLOWS = getattr(socket, "MSG_MORE", 0)
+"""Linux: the kernel keeps it back for what is sent next, for 200 ms at most."""
 GRANTED = (
     b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
     b"Sec-WebSocket-Accept: %b\r\n\r\n"
@@ -111,15 +114,17 @@ class Upgrades:
             return False
         key = request.headers.get("sec-websocket-key")
         answer = GRANTED % WebSocketProtocol13.compute_accept_value(key).encode()
+        token = handler.early_token()
         try:
             stream.socket.recv(size)
             # a line on which nothing was sent yet takes it whole, or is none any more
-            is_sent = stream.socket.send(answer) == len(answer)
+            # who brings a token is told right behind it who it is: one packet, and one wake-up of the peer
+            is_sent = stream.socket.send(answer, MORE_FOLLOWS if token else 0) == len(answer)
         except OSError:
             is_sent = False
         if is_sent:
             self._application.log_request(handler)
-            task = asyncio.get_running_loop().create_task(handler.let_in(stream))
+            task = asyncio.get_running_loop().create_task(handler.let_in(stream, token))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
         else:

@@ -27,6 +27,15 @@ SIOCOUTQNSD = 0x894B
 reader: on a long fast line that is a megabyte."""
 
 
+def prepare(listening: socket.socket) -> None:
+    """Set the options that all connections accepted from a socket have from the first: to set them later
+    would send what is kept back for what follows (TCP_NODELAY does)."""
+    # where the system has no such option, or the socket is none of TCP's
+    with contextlib.suppress(OSError, AttributeError):
+        listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, KERNEL_BYTES)
+
+
 class Wire:
     """A connected socket, taken out of an open stream. Who inherits says what is done with what comes."""
 
@@ -46,10 +55,6 @@ class Wire:
         self._unsent: deque[memoryview] | None = None
         self._waiting = 0
         self._has_reader = False
-        # where the system has no such option, or the line was reset meanwhile
-        with contextlib.suppress(OSError, AttributeError):
-            self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, KERNEL_BYTES)
         if unsent:
             self._wait(memoryview(unsent))
 

@@ -1,6 +1,7 @@
 """A WebSocket's request that is as it should be is answered without Tornado's HTTP, and means the same."""
 
 import itertools
+import socket
 import timeit
 from collections.abc import Iterator
 from typing import Any
@@ -10,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tornado.httputil import HTTPHeaders, HTTPServerRequest, parse_request_start_line
 
-from handlers.upgrade import parse
+from handlers.upgrade import MORE_FOLLOWS, parse
+from handlers.wire import prepare
 from tests.conftest import OUTPUTS
 from tests.support.raw import Raw, close_frame, command, upgrade
 from tests.support.servers import ServerProcess, server_with_store
@@ -154,6 +156,19 @@ async def test_a_request_in_pieces_is_one(door: ServerProcess) -> None:
 
         assert (101, "pong") == (status, (await raw.answer(1))["type"])
         raw.drop()
+
+
+def test_what_is_kept_back_goes_alone_where_nothing_follows() -> None:
+    """The store may take its time: the handshake does not wait for it, the system sees to that."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        prepare(listening)
+        with socket.create_connection(listening.getsockname()) as theirs:
+            theirs.settimeout(30)
+            ours, _ = listening.accept()
+            with ours:
+                ours.send(b"granted", MORE_FOLLOWS)
+
+                assert b"granted" == theirs.recv(100)
 
 
 # --- the form ---
