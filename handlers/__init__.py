@@ -36,6 +36,8 @@ def make_app(services: Services, descriptors: Descriptors) -> BoundedApplication
 
 def log_request(handler: RequestHandler) -> None:
     """The access log: never the query string, where a token may stand."""
+    if not access.isEnabledFor(logging.DEBUG):
+        return
     request = handler.request
     access.debug(
         "%s %s %d %.1f ms", request.method, request.path, handler.get_status(), 1000 * request.request_time()

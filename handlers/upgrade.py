@@ -27,7 +27,7 @@ HEAD = re.compile(
 FIELD = re.compile(r"([^:\r]+):([^\r]*)\r\n")
 HOST = re.compile(r"[A-Za-z0-9._:\[\]-]+")
 MOST_ARGUMENTS = 100
-OF_A_BODY = ("content-", "expect", "te", "trailer", "transfer-encoding")
+OF_A_BODY = re.compile(rb"\r\n(?:content-|expect|te|trailer|transfer-encoding)", re.IGNORECASE)
 """Fields that begin so belong to a body, which such a request does not have."""
 MORE_FOLLOWS = getattr(socket, "MSG_MORE", 0)
 """Linux: the kernel keeps it back for what is sent next, for 200 ms at most."""
@@ -78,6 +78,8 @@ def parse(seen: bytes, remote_ip: str) -> tuple[Request, int] | None:
     fields = {name.lower(): value.strip("\t ") for name, value in pairs}
     if len(fields) < len(pairs) or query.count(b"&") >= MOST_ARGUMENTS or not _is_usual(fields):
         return None
+    if OF_A_BODY.search(seen, 0, head.end()):
+        return None
     return Request(Headers(fields), query, remote_ip), head.end()
 
 
@@ -89,7 +91,6 @@ def _is_usual(fields: dict[str, str]) -> bool:
         and fields.get("sec-websocket-version") == "13"
         and KEY.fullmatch(fields.get("sec-websocket-key", "")) is not None
         and HOST.fullmatch(fields.get("host", "")) is not None
-        and not any(name.startswith(OF_A_BODY) for name in fields)
     )
 
 

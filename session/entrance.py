@@ -8,10 +8,10 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from dataclasses import replace
 from typing import TypeVar
 
 from msgspec import UNSET, UnsetType
+from msgspec.structs import replace
 
 from session import keys
 from session.boards import Boards
@@ -61,6 +61,8 @@ from session.waiting_room import Place
 log = logging.getLogger(__name__)
 T = TypeVar("T")
 
+SERVERS = ("same", "other", "unknown")
+"""To which server a user comes back, seen from the one that it was on before."""
 EVENT_PREFIX, QUEUE_PREFIX, SEATS_PREFIX = "event:", "queue:", "seats:"
 
 
@@ -84,6 +86,7 @@ class Entrance:
         self._lobby = lobby
         self._boards = boards
         self._recorder = recorder
+        self._reconnects = {server: metrics.reconnects.labels(server) for server in SERVERS}
         self._restores = {what: metrics.restores.labels(what) for what in ("recovered", "reset", "refused")}
         self.turnstile = Turnstile(metrics)
 
@@ -335,7 +338,7 @@ class Entrance:
             return
         before, here = attached.session.last_instance, self._leases.instance
         server = "unknown" if before is None else "same" if before == here else "other"
-        self._metrics.reconnects.labels(server).inc()
+        self._reconnects[server].inc()
         wanted = self._wanted(attached, resume)
         wanted = {mine: wanted.pop(mine, None)} | wanted
         refused = self._refusals(connection, wanted)
@@ -344,8 +347,8 @@ class Entrance:
         holds = self._events(attached.session.seat_event_id, attached.session.holds, names, SEATS_PREFIX)
         places: dict[str, Place | None] = {}
         holdings: dict[str, Holding | None] = {}
-        admissions = self._at_once(names, wanted)
-        missing = {name: wanted[name] for name in names if name not in admissions}
+        verdicts = self._at_once(names, wanted)
+        missing = [name for name in names if name not in verdicts]
         if lines or holds or missing:
             # all at once: the second and last wait
             connection.write(greeting)
@@ -353,22 +356,27 @@ class Entrance:
             places, holdings, read = await asyncio.gather(
                 self._places(connection, lines, replaces),
                 self._holdings(connection, holds, replaces),
-                asyncio.gather(*(self._admit(name, since) for name, since in missing.items())),
+                asyncio.gather(*(self._admit(name, wanted[name]) for name in missing)),
             )
-            admissions |= zip(missing, read, strict=True)
+            verdicts |= zip(missing, read, strict=True)
             places, holdings = self._as_heard(connection.user_id, places, holdings)
+            verdicts = {name: _closed(name, places, holdings) or verdicts[name] for name in names}
         # one tick for all rooms: verdicts, answer, and nothing of a room before it
-        verdicts = {name: _closed(name, places, holdings) or admissions[name] for name in names}
-        refused |= {name: why for name, why in verdicts.items() if isinstance(why, str)}
-        let_in = [admission for admission in verdicts.values() if isinstance(admission, Admission)]
-        entered = [self._rejoin(connection, admission, position) for admission in let_in]
-        rooms = [restored for restored, _ in entered]
-        rooms += [RestoredRoom(room=name, error=why) for name, why in refused.items()]
+        rooms: list[RestoredRoom] = []
+        begins = b""
+        for name, verdict in verdicts.items():
+            if isinstance(verdict, str):
+                refused[name] = verdict
+            else:
+                restored, first = self._rejoin(connection, verdict, position)
+                rooms.append(restored)
+                begins += first
         if refused:
+            rooms += [RestoredRoom(room=name, error=why) for name, why in refused.items()]
             self._restores["refused"].inc(len(refused))
         self._tell_restored(connection, greeting, attached.session, rooms, places, holdings)
         self._note_restored(connection, attached.session, rooms, places, holdings)
-        if begins := b"".join(first for _, first in entered):
+        if begins:
             connection.write(begins)
 
     def _as_heard(
@@ -384,8 +392,12 @@ class Entrance:
         self, names: Sequence[str], wanted: Mapping[str, Position | None]
     ) -> dict[str, Admission | str]:
         """The rooms that nothing needs to be read for."""
-        found = {name: self._listener.admit_at_once(name, wanted[name]) for name in names}
-        return {name: admission for name, admission in found.items() if admission is not None}
+        found: dict[str, Admission | str] = {}
+        for name in names:
+            admission = self._listener.admit_at_once(name, wanted[name])
+            if admission is not None:
+                found[name] = admission
+        return found
 
     async def _admit(self, name: str, since: Position | None) -> Admission | str:
         """How a connection can come into a room, or why not.
@@ -403,8 +415,10 @@ class Entrance:
     @staticmethod
     def _events(own: str | None, named: Iterable[str], rooms: Iterable[str], prefix: str) -> set[str]:
         """The events that a session or its client names for a line, or for seats."""
-        events = {room.removeprefix(prefix) for room in rooms if room.startswith(prefix)}
-        events.update(named)
+        events = set(named)
+        for room in rooms:
+            if room.startswith(prefix):
+                events.add(room.removeprefix(prefix))
         if own:
             events.add(own)
         return events
@@ -448,7 +462,7 @@ class Entrance:
         seats = _first(session.seat_event_id, holding)
         if session.queue_event_id in standing:
             connection.queue_event_id = session.queue_event_id
-        else:
+        elif session.queue_event_id is not None:
             session = replace(session, queue_event_id=None)
         connection.seat_event_id = session.seat_event_id
         held = holding[seats] if seats is not None else NOTHING
@@ -483,11 +497,13 @@ class Entrance:
         holdings: Mapping[str, Holding | None],
     ) -> None:
         """For the user's recorder: how it came back, and what it has no more since it was away."""
-        back = [room for room in rooms if isinstance(room.recovered, bool)]
-        reset = sum(not room.recovered for room in back)
-        missed = sum(room.missed or 0 for room in back)
+        recovered = reset = missed = 0
+        for room in rooms:
+            recovered += room.recovered is True
+            reset += room.recovered is False
+            missed += room.missed or 0
         came = f"{self._leases.instance} {connection.socket_id} {session.last_instance or NONE}"
-        what = f"restored {came} {len(back)} {reset} {missed}"
+        what = f"restored {came} {recovered + reset} {reset} {missed}"
         self._recorder.note(connection.user_id, what, what)
         for event_id in session.lines:
             if places.get(event_id) is None:
@@ -514,7 +530,8 @@ class Entrance:
             return own, b""
         entered = self._listener.enter(connection, admission)
         self._restores["recovered" if entered.recovered else "reset"].inc()
-        self._metrics.recovered.inc(entered.missed)
+        if entered.missed:
+            self._metrics.recovered.inc(entered.missed)
         if name.startswith(EVENT_PREFIX):
             connection.event_id = name.removeprefix(EVENT_PREFIX)
             admission.room.tell_count_again()

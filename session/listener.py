@@ -8,8 +8,9 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable, Collection, Coroutine
-from dataclasses import dataclass
 from typing import Any
+
+from msgspec import Struct
 
 from session import keys
 from session.bell import Bell
@@ -30,8 +31,7 @@ REPAIRS_AT_ONCE = 64
 REPAIR_PAUSE_SECONDS = (0.05, 1.0)
 
 
-@dataclass(frozen=True, slots=True)
-class Admission:
+class Admission(Struct, frozen=True):
     """What is known of a room for someone who wants to join it at ``since``."""
 
     room: Room
@@ -39,8 +39,7 @@ class Admission:
     read: Page | Lost | None
 
 
-@dataclass(frozen=True, slots=True)
-class Entered:
+class Entered(Struct, frozen=True):
     """How a connection came into a room: what its answer says."""
 
     epoch: str
@@ -51,8 +50,7 @@ class Entered:
     """The state to begin with, as a frame; to be sent next where nothing was recovered."""
 
 
-@dataclass(frozen=True, slots=True)
-class Start:
+class Start(Struct, frozen=True):
     """Where a room begins, and what makes its follower's state that of exactly there."""
 
     head: Position
@@ -346,7 +344,8 @@ class Listener:
         room, since, read = admission.room, admission.since, admission.read
         if not connection.is_open:
             return Entered(room.log.epoch, room.log.hi, recovered=False, missed=0)
-        room.leave(connection)
+        if room.name in connection.rooms:
+            room.leave(connection)
         head = room.log.position
         if anew:
             room.enter(connection, head.offset)

@@ -6,7 +6,7 @@ disconnect is noticed, and each operation is one script: two tabs on two servers
 
 import secrets
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import msgspec
@@ -27,6 +27,7 @@ FIELDS = {"event_id": "ev", "queue_event_id": "qe", "seat_event_id": "se"}
 """Names of a session's fields in the store: short, because every user has them."""
 MOST_NAMES = 16
 """Events in whose lines a user may stand at a time, and events in which it may hold seats."""
+SOCKET = "c"
 LINE, SEATS = "w", "h"
 """What a session names an event for: a place in its line, or seats held there."""
 TOLD = {LINE: "q", SEATS: "s"}
@@ -54,8 +55,7 @@ class Socket(Struct, rename="camel", frozen=True):
     connected_at: UnixMs
 
 
-@dataclass(frozen=True, slots=True)
-class Session:
+class Session(Struct, frozen=True, kw_only=True):
     """A stored session; ``exists`` is False where only connections are known of the user."""
 
     exists: bool
@@ -63,7 +63,7 @@ class Session:
     queue_event_id: str | None = None
     seat_event_id: str | None = None
     last_activity: int | None = None
-    data: Mapping[str, Raw] = field(default_factory=dict)
+    data: Mapping[str, Raw] = msgspec.field(default_factory=dict)
     rooms: Sequence[str] = ()
     sockets: Sequence[Socket] = ()
     kicked_at: int = 0
@@ -101,8 +101,7 @@ class User:
     connections: list[Socket]
 
 
-@dataclass(frozen=True, slots=True)
-class Attached:
+class Attached(Struct, frozen=True):
     """The store's half of a connect: the order of the connection, the user's room, the session before."""
 
     order: int
@@ -453,18 +452,23 @@ def _data(flat: Sequence[bytes]) -> dict[str, Raw]:
     return {_key.decode(flat[i]): Raw(flat[i + 1]) for i in range(0, len(flat), 2)}
 
 
-def _named(fields: Mapping[str, str], kind: str) -> frozenset[str]:
-    return frozenset(name[2:] for name in fields if name.startswith(f"{kind}:"))
-
-
 def _session(flat: Sequence[bytes], data: Sequence[bytes], rooms: Sequence[bytes]) -> Session:
-    fields = {flat[i].decode(): flat[i + 1].decode() for i in range(0, len(flat), 2)}
-    sockets = []
-    for name, value in fields.items():
-        if name.startswith("c:"):
+    fields: dict[str, str] = {}
+    sockets: list[Socket] = []
+    named: dict[str, list[str]] = {LINE: [], SEATS: []}
+    each = iter(flat)
+    for field, text in zip(each, each, strict=True):
+        kind, colon, name = field.decode().partition(":")
+        value = text.decode()
+        if not colon:
+            fields[kind] = value
+        elif kind == SOCKET:
             instance, _, order = value.rpartition(":")
-            sockets.append(Socket(name[2:], instance, int(order)))
-    sockets.sort(key=lambda s: s.connected_at)
+            sockets.append(Socket(name, instance, int(order)))
+        elif kind in named:
+            named[kind].append(name)
+    if len(sockets) > 1:
+        sockets.sort(key=lambda s: s.connected_at)
     return Session(
         exists="la" in fields,
         event_id=fields.get("ev"),
@@ -476,6 +480,6 @@ def _session(flat: Sequence[bytes], data: Sequence[bytes], rooms: Sequence[bytes
         sockets=sockets,
         kicked_at=int(fields.get("k", 0)),
         last_instance=fields.get("o"),
-        lines=_named(fields, LINE),
-        holds=_named(fields, SEATS),
+        lines=frozenset(named[LINE]),
+        holds=frozenset(named[SEATS]),
     )

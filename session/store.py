@@ -235,9 +235,11 @@ class Store:
         for again in (True, False):
             if term not in {None, self.clock.term}:
                 break
-            tail: tuple[Arg, ...] = (*keys, self.clock.deadline_ms())
+            head: tuple[Arg, ...] = (len(keys), *keys, self.clock.deadline_ms())
             (answer, after), outcome = await self._within_budget(
-                lambda: self._script_once(name, len(keys), tail, args, then),  # noqa: B023 - awaited here
+                keys[0],
+                lambda with_text: self._call(name, with_text, head, args),  # noqa: B023 - awaited here
+                then,
                 outcome,
             )
             if answer != [b"late"]:
@@ -266,26 +268,19 @@ class Store:
             Unavailable: the store did not answer in time.
         """
         key = command[1] if len(command) > 1 else ""
-        (answer, _), _ = await self._within_budget(lambda: self._attempt(key, command, None), "none")
+        (answer, _), _ = await self._within_budget(key, lambda with_text: command, None, "none")
         return answer
 
     def _nonce(self) -> str:
         return f"{self._random.getrandbits(24):06x}"
 
-    async def _script_once(
-        self,
-        name: str,
-        keys: int,
-        head: Sequence[Arg],
-        args: Sequence[Arg],
-        then: tuple[Arg, ...] | None,
-    ) -> Any:
+    def _call(
+        self, name: str, with_text: bool, head: tuple[Arg, ...], args: Sequence[Arg]
+    ) -> tuple[Arg, ...]:
+        """The command that runs a script, with a word of its own each time."""
         script = self._scripts[self.nodes.is_sharded][name]
-        call = (keys, *head, self._nonce(), *args)
-        try:
-            return await self._attempt(head[0], ("EVALSHA", script.sha, *call), then)
-        except NoScriptError:
-            return await self._attempt(head[0], ("EVAL", script.text, *call), then)
+        verb, what = ("EVAL", script.text) if with_text else ("EVALSHA", script.sha)
+        return (verb, what, *head, self._nonce(), *args)
 
     async def _attempt(
         self, key: Arg, command: tuple[Arg, ...], then: tuple[Arg, ...] | None, asked: Node | None = None
@@ -334,13 +329,23 @@ class Store:
                 raise
         return await self._attempt(key, command, then, named)
 
-    async def _within_budget(self, attempt: Callable[[], Awaitable[Any]], outcome: str) -> tuple[Any, str]:
-        """The answer, and whether an attempt before it may have changed something (``unknown``)."""
+    async def _within_budget(
+        self,
+        key: Arg,
+        command: Callable[[bool], tuple[Arg, ...]],
+        then: tuple[Arg, ...] | None,
+        outcome: str,
+    ) -> tuple[Any, str]:
+        """The answer, and whether an attempt before it may have changed something (``unknown``). ``command``
+        makes one for each attempt, with the text of its script where the store does not have it."""
         end = time.monotonic() + BUDGET_SECONDS
         pause = 0.02
         while True:
             try:
-                return await attempt(), outcome
+                try:
+                    return await self._attempt(key, command(False), then), outcome
+                except NoScriptError:
+                    return await self._attempt(key, command(True), then), outcome
             except _LostError as error:
                 outcome = "unknown" if error.sent else outcome
             except RedisError as error:

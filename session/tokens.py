@@ -100,8 +100,7 @@ _refresh_claims = msgspec.json.Decoder(_RefreshClaims)
 # --- who ---
 
 
-@dataclass(frozen=True, slots=True)
-class Identity:
+class Identity(Struct, frozen=True):
     """What a valid token says. ``expires_at`` is Unix seconds, ``sign_in`` the claim ``sid``."""
 
     user_id: str
