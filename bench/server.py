@@ -54,6 +54,10 @@ class Outlet:
         self.write(frames)
         return True
 
+    def send(self, frames: bytes) -> int:
+        self.write(frames)
+        return len(frames)
+
     def backlog(self) -> int:
         return 0
 

@@ -57,6 +57,9 @@ class Reader(Protocol):
     def on_bad_text(self) -> None:
         """A text was not UTF-8."""
 
+    def on_blocked(self) -> None:
+        """Something waits, or nothing may be sent any more."""
+
     def on_drained(self) -> None:
         """Nothing waits any more."""
 
@@ -316,6 +319,10 @@ class Framing(Wire):
         else:
             self.write(_packed(PONG, data))
 
+    def _blocked(self) -> None:
+        if self._reader is not None:
+            self._reader.on_blocked()
+
     def _sent_all(self) -> None:
         pong, self._pong = self._pong, None
         if pong is not None:
@@ -342,6 +349,7 @@ class Framing(Wire):
     def _say_goodbye(self, code: int | None, reason: str) -> None:
         if not self._has_said_goodbye:
             self._has_said_goodbye = True
+            self._blocked()
             self.write(_packed(CLOSE, b"" if code is None else code.to_bytes(2) + reason.encode()))
 
     def _give_up(self) -> None:

@@ -162,6 +162,10 @@ class Peer:
         if seconds is not None:
             self._services.metrics.ping_seconds.observe(seconds)
 
+    def on_blocked(self) -> None:
+        """Something waits for the client, or nothing may be sent to it any more."""
+        self.connection.fall_out()
+
     def on_drained(self) -> None:
         """The client has taken all that was sent."""
         self.connection.drained()

@@ -40,7 +40,7 @@ class Wire:
     """A connected socket, taken out of an open stream. Who inherits says what is done with what comes."""
 
     __slots__ = (
-        "_has_reader", "_loop", "_send", "_socket", "_unread", "_unsent", "_waiting", "closed", "descriptor",
+        "_has_reader", "_loop", "_socket", "_unread", "_unsent", "_waiting", "closed", "descriptor", "send",
     )  # fmt: skip
 
     def __init__(self, stream: IOStream) -> None:
@@ -49,14 +49,15 @@ class Wire:
         """Whether the line has ended, by whomever."""
         self._socket, unread, unsent = take_out(stream)
         self._unread = unread or None
-        self._send = self._socket.send
+        self.send = self._socket.send
+        """The kernel's own, for who sends the same to many: not to be called once `_blocked` was."""
         self.descriptor = self._socket.fileno()
         """The number of the socket's file descriptor."""
         self._unsent: deque[memoryview] | None = None
         self._waiting = 0
         self._has_reader = False
         if unsent:
-            self._wait(memoryview(unsent))
+            self._keep(memoryview(unsent))
 
     # --- out ---
 
@@ -67,14 +68,11 @@ class Wire:
         self._wait(memoryview(frames))
 
     def deliver(self, frames: bytes) -> bool:
-        """Send packed frames if nothing waits before them; False where something does.
-
-        One system call a reader that keeps up, and nothing else: no task, no future, no copy.
-        """
+        """Send packed frames if nothing waits before them; False where something does."""
         if self._waiting:
             return False
         try:
-            sent = self._send(frames)
+            sent = self.send(frames)
         except BlockingIOError:
             sent = 0
         except OSError:
@@ -88,6 +86,12 @@ class Wire:
     def _wait(self, rest: memoryview) -> None:
         if self.closed:
             return
+        is_first = not self._waiting
+        self._keep(rest)
+        if is_first:
+            self._blocked()
+
+    def _keep(self, rest: memoryview) -> None:
         if self._unsent is None:
             self._unsent = deque()
             self._loop.add_writer(self.descriptor, self._on_writable)
@@ -98,7 +102,7 @@ class Wire:
         unsent, left = self._unsent, SEND_BYTES
         while unsent and left > 0:
             try:
-                sent = self._send(unsent[0])
+                sent = self.send(unsent[0])
             except BlockingIOError:
                 return
             except OSError:
@@ -114,6 +118,10 @@ class Wire:
             self._unsent = None
             self._loop.remove_writer(self.descriptor)
             self._sent_all()
+
+    def _blocked(self) -> None:
+        """Something waits, or the line has ended: nothing may be handed to the kernel by itself any more."""
+        raise NotImplementedError
 
     def _sent_all(self) -> None:
         """Nothing waits any more."""
@@ -176,6 +184,7 @@ class Wire:
             self._unsent, self._waiting = None, 0
         self.closed = True
         self._socket.close()
+        self._blocked()
         self._loop.call_soon(self._ended)
 
     def _ended(self) -> None:

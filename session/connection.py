@@ -30,6 +30,11 @@ class Transport(Protocol):
     def write(self, frames: bytes) -> None:
         """Send packed frames; what the kernel does not take now waits."""
 
+    @property
+    def send(self) -> Callable[[bytes], int]:
+        """Hands bytes to the kernel, and says how many it took. For the fan-out, and only until
+        `Connection.fall_out`: no account is kept. Raises OSError where it takes none."""
+
     def deliver(self, frames: bytes) -> bool:
         """Send packed frames if nothing waits before them; False where something does."""
 
@@ -204,8 +209,14 @@ class Connection:
 
     def deliver(self, frames: bytes) -> bool:
         """Send packed frames to a peer that has taken all that was sent; False where it has not, or where
-        nothing may be sent any more. For the fan-out: one call a receiver."""
+        nothing may be sent any more."""
         return self.close_code is None and self.transport.deliver(frames)
+
+    def fall_out(self) -> None:
+        """The edge tells that something waits for the peer, or that nothing may be sent any more: rooms do
+        not tell it what is new together with all others."""
+        for room in self.rooms.values():
+            room.readers.set_apart(self)
 
     def when_drained(self, call: Callable[[], None]) -> None:
         """Call once, when the peer has taken all that was sent, or the connection has ended."""
@@ -229,6 +240,7 @@ class Connection:
         """Close with a code that tells the client whether to come back."""
         if self.close_code is None:
             self.close_code, self.close_reason = int(code), reason
+            self.fall_out()
             self.transport.close(int(code), reason)
 
     def abandon(self) -> None:
@@ -239,6 +251,7 @@ class Connection:
         """Close a peer that does not read or answer, without waiting for it."""
         if self.close_code is None:
             self.close_code, self.close_reason = int(code), reason
+            self.fall_out()
             self.transport.abort(int(code), reason)
 
     # --- what is due ---

@@ -1,36 +1,31 @@
 """This server's connections and rooms, and the fan-out between them.
 
-A room is a log, a connection is a position in it: no queue a connection. Whoever reads slowly stays
-behind in the ring and costs nothing; whoever falls out of it is closed (1013) and comes back by resume.
+A room is a log and those who read it from their places in it; a hub has all rooms and all sockets.
 """
 
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
 from enum import Enum
 from types import MappingProxyType
 from typing import Protocol
 
 from session import keys
 from session.config import Config
-from session.connection import NEVER, SLOW_READER, Connection
+from session.connection import Connection
 from session.log import Log
 from session.metrics import Metrics
 from session.protocol import Close, Event, RoomReset, pack
+from session.readers import Readers
 from session.recovery import Position, Verdict
 from session.wheel import Wheel
 
 log = logging.getLogger(__name__)
 
-CHUNK_BYTES = 65536
-"""Most that is handed to a slow reader at a time, so that what waits for it stays small."""
 PERSONAL = "user:"
 SLICE_SECONDS = 0.01
 """So long rooms are told something, at a stretch: a room of 15,000 takes a fifth of a second."""
-BATCH = 64
-"""So many readers are sent something between two looks at the clock."""
 TICK_SECONDS = 0.25
 READ_SECONDS = 0.01
 """After a tick that came late: what clients have said meanwhile is read before they are judged."""
@@ -63,24 +58,13 @@ class Follower(Protocol):
         """The state that a reader without a past begins with, and the offset that it is of."""
 
 
-@dataclass(slots=True)
-class _Round:
-    """A room's way through its readers, in as many turns of the loop as it takes."""
-
-    left: list[Connection]
-    offset: int
-    """What everyone who keeps up has been sent when nobody is left."""
-    aside: bytes | None
-
-
 class Room:
     """A room that somebody here reads, or did until a moment ago."""
 
     __slots__ = (
-        "_aside", "_metrics", "_round", "again", "behind", "channel", "clean", "counts", "counts_at",
-        "counts_heard", "follower", "head_before", "idle_since", "lagging", "local_count_told", "log",
-        "members", "name", "opened", "pending", "pinned", "pumped", "repair", "state", "told_at",
-        "told_count",
+        "_metrics", "again", "behind", "channel", "clean", "counts", "counts_at", "counts_heard", "follower",
+        "head_before", "idle_since", "local_count_told", "log", "name", "opened", "pending", "pinned",
+        "readers", "repair", "state", "told_at", "told_count",
     )  # fmt: skip
 
     def __init__(self, name: str, config: Config, metrics: Metrics) -> None:
@@ -100,14 +84,7 @@ class Room:
         """Whether the truth must be read (again) before the room is live."""
         self.repair: asyncio.Task[None] | None = None
         self.head_before: Position | None = None
-        self.members: dict[Connection, int] = {}
-        """Who reads the ring, and the offset up to which it has been sent everything."""
-        self.lagging: dict[Connection, None] = {}
-        """Members that have not taken all that was sent, and come back when they have."""
-        self.pumped = 0
-        """The offset that all members have been sent that do not lag: below it the ring may be trimmed."""
-        self._round: _Round | None = None
-        self._aside: bytes | None = None
+        self.readers = Readers(self.log, metrics)
         self.behind: dict[Connection, tuple[Position, asyncio.Task[None]]] = {}
         self.idle_since = time.monotonic()
         self.counts: Mapping[str, int] = NO_COUNTS
@@ -120,7 +97,7 @@ class Room:
         self.told_at = 0.0
 
     def __len__(self) -> int:
-        return len(self.members) + len(self.behind)
+        return len(self.readers) + len(self.behind)
 
     @property
     def is_wanted(self) -> bool:
@@ -157,7 +134,7 @@ class Room:
         """Up to where a member has been sent everything."""
         if connection in self.behind:
             return self.behind[connection][0]
-        return Position(self.log.epoch, self.members[connection])
+        return Position(self.log.epoch, self.readers.place_of(connection))
 
     # --- entering and leaving ---
 
@@ -165,9 +142,7 @@ class Room:
         """Make a connection a member that has been sent everything up to ``at``, which the log covers. What
         it lacks is not sent before the next turn of the loop."""
         connection.rooms[self.name] = self
-        self.members[connection] = at
-        if at < self.log.hi:
-            self._falls_behind(connection)
+        self.readers.enter(connection, at)
 
     def enter_behind(self, connection: Connection, at: Position, replay: "asyncio.Task[None]") -> None:
         """Make a connection a member whose missed messages are read from the store by ``replay``."""
@@ -186,117 +161,24 @@ class Room:
     def leave(self, connection: Connection) -> None:
         """Nothing of this room is sent to the connection from here on."""
         connection.rooms.pop(self.name, None)
-        self.members.pop(connection, None)
-        self.lagging.pop(connection, None)
+        self.readers.leave(connection)
         behind = self.behind.pop(connection, None)
         if behind is not None and behind[1] is not asyncio.current_task():
             behind[1].cancel()
         if not len(self):
             self.idle_since = time.monotonic()
 
-    # --- sending ---
-
-    def pump(self, until: float) -> bool:
-        """Send what is new to those who have taken the rest, each what it lacks; who has not stays behind in
-        the ring. Ends soon after ``until``, of ``time.monotonic()``; False where there is more to send, when
-        it is called again."""
-        if self._round is None:
-            if self.pumped == self.log.hi and self._aside is None:
-                return True
-            self._round = _Round([*self.members], self.log.hi, self._aside)
-            self._aside = None
-        going = self._round
-        while going.left:
-            self._send(going.left[-BATCH:], going.aside)
-            del going.left[-BATCH:]
-            if going.left and time.monotonic() >= until:
-                return False
-        self._round = None
-        self.pumped = going.offset
-        self.log.trim(self.pumped)
-        for connection in list(self.lagging):
-            if self.members[connection] < self.log.lo:
-                connection.close(Close.TRY_LATER, SLOW_READER)
-        return self.pumped == self.log.hi and self._aside is None
-
-    def _send(self, readers: Iterable[Connection], aside: bytes | None) -> None:
-        """What each of them lacks: as a rule the same for all, with one call for each."""
-        members, sent, shared, missing, end = self.members, 0, -1, b"", 0
-        lo, hi = self.log.lo, self.log.hi
-        for connection in readers:
-            at = members.get(connection, -1)
-            if at < lo:
-                continue  # it has left meanwhile, or is being closed
-            if at != shared:
-                shared = at
-                missing, end = self.log.after(at, CHUNK_BYTES) if at < hi else (b"", hi)
-            # here and not in a method of the connection: a call more is a tenth of what the kernel takes
-            if connection.close_code is not None or (missing and not connection.transport.deliver(missing)):
-                self._falls_behind(connection)
-                continue
-            if missing:
-                members[connection] = end
-                sent += 1
-            if end < hi:
-                self._send_rest(connection)
-            if aside is not None:
-                connection.deliver(aside)
-        self._metrics.deliveries.inc(sent)
-
-    def _send_rest(self, connection: Connection) -> None:
-        """More is missing than goes out at a time: who takes it all is given all before it is trimmed."""
-        at = self.members[connection]
-        while at < self.log.hi:
-            data, end = self.log.after(at, CHUNK_BYTES)
-            if not connection.deliver(data):
-                self._falls_behind(connection)
-                return
-            self._metrics.deliveries.inc()
-            self.members[connection] = at = end
-
-    def _falls_behind(self, connection: Connection) -> None:
-        if connection.is_open and connection not in self.lagging:
-            self.lagging[connection] = None
-            self._catch_up_later(connection)
-
-    def _catch_up_later(self, connection: Connection) -> None:
-        connection.when_drained(lambda: self._catch_up(connection))
-        if connection.is_idle:
-            asyncio.get_running_loop().call_soon(connection.drained)
-
-    def _catch_up(self, connection: Connection) -> None:
-        if connection not in self.lagging or not connection.is_open:
-            return
-        at = self.members[connection]
-        if at < self.log.lo:
-            connection.close(Close.TRY_LATER, SLOW_READER)
-            return
-        if at < self.log.hi:
-            data, end = self.log.after(at, CHUNK_BYTES)
-            if connection.deliver(data):
-                self._metrics.deliveries.inc()
-                self.members[connection] = at = end
-        if at == self.log.hi:
-            del self.lagging[connection]
-        else:
-            self._catch_up_later(connection)
-
     def reset(self, head: Position, chain: dict[str, int]) -> None:
         """Start anew at the head, and tell every reader at the cursor so."""
-        while not self.pump(NEVER):
-            pass
+        self.readers.finish()
         self.log.reset(head, chain)
-        self.pumped = head.offset
         if self.follower is not None:
             self.follower.restarted()
-        if not self.members:
-            return
-        self._metrics.resets.inc()
-        frame = pack(RoomReset(room=self.name, epoch=head.epoch, offset=head.offset)) + self.start()[1]
-        self.lagging.clear()
-        for connection in list(self.members):
-            self.members[connection] = head.offset
-            connection.write(frame)
+        frame = b""
+        if len(self.readers):
+            self._metrics.resets.inc()
+            frame = pack(RoomReset(room=self.name, epoch=head.epoch, offset=head.offset)) + self.start()[1]
+        self.readers.restart(head.offset, frame)
 
     def hear_count(self, instance: str, count: int) -> None:
         """Another server says how many members it has."""
@@ -306,11 +188,6 @@ class Room:
     def tell_count_again(self) -> None:
         """Somebody came back without an answer that says how many are here: tell it, changed or not."""
         self.told_count = -1
-
-    def say(self, frame: bytes) -> None:
-        """Send a frame that is no part of the history, when the room is pumped next, or a later one in its
-        stead; whoever is behind does without."""
-        self._aside = frame
 
 
 class Hub:
@@ -446,7 +323,7 @@ class Hub:
 
     def say(self, room: Room, frame: bytes) -> None:
         """Send a frame that is no part of a room's history; whoever is behind does without."""
-        room.say(frame)
+        room.readers.say(frame)
         self.changed(room)
 
     def _plan_flush(self) -> None:
@@ -461,7 +338,7 @@ class Hub:
         until = time.monotonic() + SLICE_SECONDS
         for room in list(self._dirty):
             del self._dirty[room]
-            if not room.pump(until):
+            if not room.readers.pump(until):
                 self._dirty[room] = None
             if time.monotonic() >= until:
                 break

@@ -131,7 +131,7 @@ class Listener:
         if room.state is not State.OPENING:
             return
         room.log.reset(start.head, start.chain)
-        room.pumped = start.head.offset
+        room.readers.begin(start.head.offset)
         start.install()
         if room.follower is not None:
             room.follower.restarted()

@@ -3,6 +3,7 @@ the store believes to be there is forgotten."""
 
 import asyncio
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 import redis
@@ -15,7 +16,7 @@ from session.hub import Room
 from session.listener import Start
 from session.sale import Who
 from session.seats import NOTHING, Holding
-from session.store import Store, _LostError
+from session.store import Arg, Store, _LostError
 from tests.support.parts import Cluster, Tab
 from tests.support.sale import assert_one_holder, holds
 from tests.support.stores import StoreProcess
@@ -38,16 +39,17 @@ def cluster(io_loop: IOLoop, valkey: StoreProcess) -> Iterator[Cluster]:
 def lose(store: Store, name: str, times: int, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Lose the answers of a script, so many times; returns the list of those that were lost."""
     lost: list[str] = []
-    ask = store._script_once
+    ask = store._attempt
+    script = store._scripts[store.nodes.is_sharded][name]
 
-    async def once(script: str, *args: object) -> object:
-        answer = await ask(script, *args)  # type: ignore[arg-type]
-        if script == name and len(lost) < times:
+    async def once(key: Arg, command: tuple[Arg, ...], *then: Any) -> object:
+        answer = await ask(key, command, *then)
+        if command[1] in {script.sha, script.text} and len(lost) < times:
             lost.append(name)
             raise _LostError(sent=True)
         return answer
 
-    monkeypatch.setattr(store, "_script_once", once)
+    monkeypatch.setattr(store, "_attempt", once)
     return lost
 
 

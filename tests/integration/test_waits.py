@@ -40,6 +40,10 @@ class Client:
         self.write(frames)
         return True
 
+    def send(self, frames: bytes) -> int:
+        self.write(frames)
+        return len(frames)
+
     def backlog(self) -> int:
         return 0
 

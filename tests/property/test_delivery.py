@@ -80,6 +80,7 @@ class Reader:
     def write(self, frames: bytes) -> None:
         if self.blocked:
             self._waiting += len(frames)
+            self.connection.fall_out()
         while frames:
             size, head = frames[1], 2
             if size == 126:
@@ -92,6 +93,13 @@ class Reader:
             return False
         self.write(frames)
         return True
+
+    def send(self, frames: bytes) -> int:
+        assert not self._waiting, f"{self.name} is sent something before what waits for it"
+        if self.blocked:
+            raise BlockingIOError
+        self.write(frames)
+        return len(frames)
 
     def backlog(self) -> int:
         return self._waiting

@@ -204,6 +204,10 @@ class Tab:
         self.write(frames)
         return True
 
+    def send(self, frames: bytes) -> int:
+        self.write(frames)
+        return len(frames)
+
     def backlog(self) -> int:
         return 0
 

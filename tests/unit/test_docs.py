@@ -163,7 +163,7 @@ def test_every_key_is_documented() -> None:
     public: list[Callable[..., object] | str] = [
         name
         for name, value in vars(keys).items()
-        if (inspect.isfunction(value) and value.__module__ == keys.__name__)
+        if (inspect.isfunction(inspect.unwrap(value)) and value.__module__ == keys.__name__)
         or (isinstance(value, str) and not name.startswith("_"))
     ]
     text = page("redis")

@@ -10,10 +10,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from session import hub as hub_module
+from session import readers as readers_module
 from session.config import parse
 from session.connection import NEVER, Connection
-from session.hub import BATCH, CHUNK_BYTES, SLICE_SECONDS, Hub, Room
+from session.hub import SLICE_SECONDS, Hub, Room
 from session.metrics import Metrics
+from session.protocol import Close
+from session.readers import BATCH, CHUNK_BYTES
 from session.recovery import Position
 from session.wheel import Wheel
 from tests.support.waiting import eventually
@@ -41,9 +44,13 @@ class Pipe:
         self._clock = clock
         self.got = b""
 
-    def deliver(self, frames: bytes) -> bool:
+    def send(self, frames: bytes) -> int:
         self._clock.now += SEND_SECONDS
         self.got += frames
+        return len(frames)
+
+    def deliver(self, frames: bytes) -> bool:
+        self.send(frames)
         return True
 
     def write(self, frames: bytes) -> None:
@@ -51,6 +58,8 @@ class Pipe:
 
     def backlog(self) -> int:
         return 0
+
+    def close(self, code: int, reason: str) -> None: ...
 
 
 def connected(pipe: object) -> Connection:
@@ -68,7 +77,8 @@ def connected(pipe: object) -> Connection:
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     """The hub's clock."""
     clock = Clock()
-    monkeypatch.setattr(hub_module, "time", clock)
+    for module in (hub_module, readers_module):
+        monkeypatch.setattr(module, "time", clock)
     return clock
 
 
@@ -98,7 +108,7 @@ class Hall:
         """The next message; a byte long, so that an offset is a length."""
         frame = bytes((self.room.log.hi % 256,))
         self.frames += frame
-        for connection in self.room.members:
+        for connection in self.room.readers:
             self.expected[connection] += frame
         self.room.append(frame, b"")
         self.hub.changed(self.room)
@@ -130,7 +140,7 @@ async def test_a_broadcast_holds_nobody_up_and_keeps_the_order(clock: Clock) -> 
     hall.publish()
     hall.enter()
     hall.enter(at=0)
-    gone = list(hall.room.members)[:: READERS // 3]
+    gone = list(hall.room.readers)[:: READERS // 3]
     for connection in gone:
         hall.room.leave(connection)
         hall.expected[connection] = hall.pipes[connection].got
@@ -142,7 +152,27 @@ async def test_a_broadcast_holds_nobody_up_and_keeps_the_order(clock: Clock) -> 
     assert {0, 1} == under_way
     assert hall.expected == hall.got()
     assert max(held) <= SLICE_SECONDS + BATCH * SEND_SECONDS < HELD_SECONDS
-    assert not hall.room.lagging
+    assert 0 == hall.room.readers.lagging
+    hall.room.opened.cancel()
+
+
+async def test_who_is_said_goodbye_to_during_a_broadcast_hears_no_more_of_it(clock: Clock) -> None:
+    """Nothing is sent behind a close frame (RFC 6455, 5.5.1), to whomever it is sent."""
+    hall = Hall(clock)
+    for _ in range(READERS):
+        hall.enter()
+    hall.publish()
+    await longest_turn(hall, 1)
+    closed = [*hall.pipes][:: READERS // 10]
+    before = [hall.pipes[connection].got for connection in closed]
+    for connection in closed:
+        connection.close(Close.RESTART, "draining")
+    hall.publish()
+    await longest_turn(hall, 20 * READERS // BATCH)
+
+    assert {b"", b"\0"} == set(before)
+    assert before == [hall.pipes[connection].got for connection in closed]
+    assert {b"\0\1"} == {pipe.got for connection, pipe in hall.pipes.items() if connection not in closed}
     hall.room.opened.cancel()
 
 
@@ -195,7 +225,7 @@ async def test_a_reset_under_a_broadcast(clock: Clock) -> None:
 
     assert {b"\0"} == told
     assert {(b"room-reset" in got, got[-1:]) for got in hall.got().values()} == {(True, b"\7")}
-    assert set(hall.room.members.values()) == {8}
+    assert {hall.room.readers.place_of(connection) for connection in hall.pipes} == {8}
     hall.room.opened.cancel()
 
 

@@ -28,7 +28,7 @@ class Told:
 
     def __init__(self) -> None:
         self.messages: list[str | bytes] = []
-        self.pongs = self.drained = 0
+        self.pongs = self.drained = self.blocked = 0
         self.closed: list[int | None] = []
         self.may_answer = asyncio.Event()
         self.may_answer.set()
@@ -44,6 +44,10 @@ class Told:
 
     def on_bad_text(self) -> None:
         """Nothing here is none."""
+
+    def on_blocked(self) -> None:
+        """Count."""
+        self.blocked += 1
 
     def on_drained(self) -> None:
         """Count."""
@@ -165,7 +169,7 @@ async def test_it_is_known_to_the_byte_what_waits(pair: Pair) -> None:
     await eventually(lambda: told.drained == 1, "it is told that nothing waits", LONG)
 
     assert 0 < before < PLENTY
-    assert (False, 0) == (delivered, told_before)
+    assert (False, 0, 1) == (delivered, told_before, told.blocked)
     assert b"a" * PLENTY + b"b" * 1000 == got
     assert 0 == framing.backlog()
     framing.hang_up()
@@ -182,14 +186,41 @@ async def test_nobody_waits_for_who_has_gone(pair: Pair) -> None:
     theirs.close()
     for _ in range(3):
         room.append(b"frame", b"")
-        room.pump(NEVER)
+        room.readers.pump(NEVER)
     at_rest = asyncio.get_running_loop().create_future()
     asyncio.get_running_loop().call_soon(at_rest.set_result, None)
     await at_rest
 
-    assert {connection: 3} == room.members
-    assert not room.lagging
+    assert 3 == room.readers.place_of(connection)
+    assert 0 == room.readers.lagging
     assert connection.is_idle
+    room.opened.cancel()
+
+
+async def test_what_waits_goes_before_what_a_room_tells(pair: Pair) -> None:
+    """A room hands its messages to the kernel past all that may wait here, which may be something of another
+    room, or an answer: so it must know of it, also in the middle of a broadcast."""
+    stream, theirs = pair()
+    told, loop = Told(), asyncio.get_running_loop()
+    framing = framed(stream, told)
+    connection = Connection(framing, auth_timeout=99, ping_interval=99, ping_timeout=99, max_backlog=PLENTY)
+    room = Room("event:1", parse([], {}), Metrics())
+    room.enter(connection, 0)
+    for name, call in (("on_blocked", connection.fall_out), ("on_drained", connection.drained)):
+        setattr(told, name, call)
+    framing.write(b"a" * PLENTY)
+    # there is room in the kernel now, and still something waits here
+    got = bytearray(theirs.recv(2**20))
+    room.append(b"b", b"")
+    room.readers.pump(NEVER)
+    while not got.endswith(b"b"):
+        got += await loop.sock_recv(theirs, 2**20)
+    room.append(b"c", b"")
+    room.readers.pump(NEVER)
+    got += await loop.sock_recv(theirs, 2)
+
+    assert b"a" * PLENTY + b"bc" == got
+    framing.hang_up()
     room.opened.cancel()
 
 
