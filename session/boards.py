@@ -170,8 +170,9 @@ class Boards:
         self._holdings.setdefault(event_id, {})[user_id] = holding
         if holding.seats:
             # the room is followed although nobody may read it: it tells when the hold has ended
-            self._listener.room(PREFIX + event_id)
-        self._pin(event_id)
+            self._listener.room(PREFIX + event_id).pinned = True
+        else:
+            self._pin(event_id)
         return True
 
     def _pin(self, event_id: str) -> None:

@@ -70,9 +70,13 @@ class UserKeys(NamedTuple):
     channel: str
 
 
-@lru_cache(maxsize=1024)
+KEPT = 1024
+"""Names whose keys are remembered: each command of a user, or of an event, asks for the same again."""
+
+
+@lru_cache(KEPT)
 def bucket(user_id: str) -> str:
-    """The bucket of a user: two hexadecimal digits. A sign-in asks for it seven times."""
+    """The bucket of a user: two hexadecimal digits."""
     return blake2b(user_id.encode(), digest_size=1).hexdigest()
 
 
@@ -89,6 +93,7 @@ def index(bucket: str, instance: str) -> str:
     return f"{{u:{bucket}}}i:{instance}"
 
 
+@lru_cache(KEPT)
 def user(user_id: str) -> UserKeys:
     tag = bucket_channel(bucket(user_id))
     return UserKeys(
@@ -112,6 +117,7 @@ LEDGER = "#ledger"
 EVENT_NAMESPACES = frozenset({"event", "queue", "seats", LEDGER})
 
 
+@lru_cache(KEPT)
 def room(name: str) -> RoomKeys:
     """The keys of a room by its name, ``namespace:id``."""
     namespace, _, ident = name.partition(":")
@@ -136,6 +142,7 @@ def counts(event_id: str) -> str:
     return f"{{e:{event_id}}}n"
 
 
+@lru_cache(KEPT)
 def sale(event_id: str) -> Sale:
     tag = f"{{e:{event_id}}}"
     seats, ledger = room(f"seats:{event_id}"), room(f"{LEDGER}:{event_id}")

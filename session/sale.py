@@ -4,8 +4,9 @@
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any, Self
+
+from msgspec import Struct
 
 from session import keys
 from session.config import Config
@@ -14,8 +15,7 @@ from session.protocol import Code, Refused
 from session.store import Arg, Store
 
 
-@dataclass(frozen=True, slots=True)
-class Who:
+class Who(Struct, frozen=True):
     """On whose behalf: a user, by a connection (or the back end), which may replace another.
 
     A connection's commands belong to the ``term`` of the clock in which it was last known to be attached.

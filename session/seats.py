@@ -347,9 +347,10 @@ class Seats:
         seats = list(seats)
         catalog = self._newest_known(event_id)
         for _ in range(CATALOG_TRIES):
-            if catalog is None or catalog.named(seats)[1]:
+            known, unknown = ({}, seats) if catalog is None else catalog.named(seats)
+            if catalog is None or unknown:
                 catalog = await self._newest(event_id)
-            known, unknown = catalog.named(seats)
+                known, unknown = catalog.named(seats)
             if unknown:
                 raise Refused(Code.UNKNOWN_SEAT, "there are no such seats", {"seats": unknown[:100]})
             answer = await run(catalog.word, [f"{i}={seat}" for seat, i in known.items()])
