@@ -3,6 +3,7 @@
 import ssl
 from collections.abc import Iterable, Iterator
 from enum import Enum
+from functools import partial
 from typing import Any, NamedTuple
 from urllib.parse import SplitResult, parse_qs, urlsplit, urlunsplit
 
@@ -120,7 +121,15 @@ async def _connected(connection: AbstractConnection) -> Wire:
         await connection.disconnect(nowait=True)
         raise
     connection.pack_commands = _packed  # type: ignore[method-assign]
-    return connection
+    connection.write_packed = partial(_write_packed, connection)  # type: ignore[attr-defined]
+    return connection  # type: ignore[return-value]  # it has all of a `Wire` now
+
+
+def _write_packed(connection: AbstractConnection, commands: list[bytes]) -> None:
+    """Hand packed commands to the transport. redis-py does it only together with a wait."""
+    writer = connection._writer
+    if writer is not None:
+        writer.writelines(commands)
 
 
 def _packed(commands: Iterable[Iterable[Any]]) -> list[bytes]:

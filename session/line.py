@@ -1,6 +1,6 @@
 """One connection to the store, shared by all commands of the process, in order.
 
-Commands of one loop turn leave in one write, so whatever is asked for together costs one wait.
+Commands of one loop turn leave in few writes, so whatever is asked for together costs one wait.
 A command given up on is never taken back once it was sent: the store may still run it.
 """
 
@@ -20,6 +20,8 @@ BACKOFF_SECONDS = (0.02, 0.5)
 """First and longest wait between two tries to connect, before jitter."""
 STOOD_SECONDS = 1.0
 """A connection that lasted so long was one; the next is tried at once."""
+EARLY = 16
+"""When so many wait they leave before the loop's turn is over, so that the store works while we go on."""
 MAX_WAITING = 20_000
 """Commands that may wait for the line; beyond it they are refused at once."""
 
@@ -32,6 +34,7 @@ class Wire(Protocol):
     """What the line needs of a connected redis-py connection."""
 
     def pack_commands(self, commands: Iterable[Iterable[Any]]) -> list[bytes]: ...
+    def write_packed(self, commands: list[bytes]) -> None: ...
     async def send_packed_command(self, command: Any, check_health: bool = ...) -> None: ...
     async def read_response(self) -> Any: ...
     async def disconnect(self, nowait: bool = ...) -> None: ...
@@ -86,6 +89,8 @@ class Line:
         self._waiting: deque[Call] = deque()
         self._in_flight: deque[Call] = deque()
         self._wanted = asyncio.Event()
+        self._free: Wire | None = None
+        """The connection, while it takes more."""
         self._lost: asyncio.Event = asyncio.Event()
         self._heard = 0.0
         self.is_up = False
@@ -105,6 +110,8 @@ class Line:
         call = Call(command, asyncio.get_running_loop().create_future())
         self._waiting.append(call)
         self._wanted.set()
+        if len(self._waiting) >= EARLY and self._free is not None:
+            self._free.write_packed(self._take(self._free))
         return call
 
     def drop_if_silent(self, seconds: float) -> None:
@@ -132,6 +139,7 @@ class Line:
             await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
         finally:
             self.is_up = False
+            self._free = None
             for task in tasks:
                 task.cancel()
             results = await asyncio.gather(*tasks, return_exceptions=True)
@@ -150,19 +158,25 @@ class Line:
 
     async def _write(self, wire: Wire) -> None:
         while True:
+            self._free = wire
             await self._wanted.wait()
             self._wanted.clear()
-            batch = [call for call in self._waiting if not call.future.done()]
-            self._waiting.clear()
-            if not batch:
-                continue
-            packed = wire.pack_commands([call.command for call in batch])
-            if not self._in_flight:
-                self._heard = asyncio.get_running_loop().time()
-            for call in batch:
-                call.sent = True
-            self._in_flight.extend(batch)
+            packed = self._take(wire)
+            self._free = None
+            # what has left early is waited for too, until the kernel has taken most of it
             await wire.send_packed_command(packed, check_health=False)
+
+    def _take(self, wire: Wire) -> list[bytes]:
+        """What waits, as it is sent; it counts as sent from here on."""
+        batch = [call for call in self._waiting if not call.future.done()]
+        self._waiting.clear()
+        packed = wire.pack_commands([call.command for call in batch])
+        if batch and not self._in_flight:
+            self._heard = asyncio.get_running_loop().time()
+        for call in batch:
+            call.sent = True
+        self._in_flight.extend(batch)
+        return packed
 
     async def _read(self, wire: Wire) -> None:
         loop = asyncio.get_running_loop()

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from session import line as line_module
-from session.line import Call, Line, LineLostError, Wire
+from session.line import EARLY, Call, Line, LineLostError, Wire
 from tests.support.waiting import eventually
 
 
@@ -31,6 +31,9 @@ class FakeWire:
 
     def pack_commands(self, commands: Iterable[Iterable[Any]]) -> list[Any]:
         return [tuple(command) for command in commands]
+
+    def write_packed(self, commands: Any) -> None:
+        self.writes.append(commands)
 
     async def send_packed_command(self, command: Any, check_health: bool = True) -> None:
         await self.may_write.wait()
@@ -136,6 +139,37 @@ async def test_what_is_asked_together_leaves_together(make: Make) -> None:
 
     assert [1, 2, 3] == [await outcome(call) for call in (*first, second)]
     assert [[("A",), ("B",)], [("C",)]] == wire.writes
+
+
+async def test_many_commands_leave_before_the_turn_is_over(make: Make) -> None:
+    """The store works on the first while the others are still being asked for; all in order."""
+    exchange = Exchange()
+    line = make(exchange)
+    wire = await exchange.wire()
+    calls = [line.submit(n) for n in range(2 * EARLY + 1)]
+    early = [len(write) for write in wire.writes]
+    wire.answer(*range(len(calls)))
+
+    assert [*range(len(calls))] == [await outcome(call) for call in calls]
+    assert [EARLY, EARLY] == early
+    assert [(n,) for n in range(len(calls))] == wire.sent
+
+
+async def test_nothing_leaves_early_while_the_kernel_takes_no_more(make: Make) -> None:
+    """What waits is bounded here, what a connection has been given is not."""
+    exchange = Exchange()
+    line = make(exchange)
+    wire = await exchange.wire()
+    wire.may_write.clear()
+    calls = [line.submit("first")]
+    await eventually(lambda: line._free is None, "the first is being written")
+    calls += [line.submit(n) for n in range(2 * EARLY)]
+    early = list(wire.writes)
+    wire.may_write.set()
+    wire.answer(*calls)
+
+    assert calls == [await outcome(call) for call in calls]
+    assert [] == early
 
 
 async def test_does_not_wait_for_an_answer_before_it_writes_on(make: Make) -> None:
