@@ -7,14 +7,16 @@ an HMAC), and a token made for another purpose is no sign-in token.
 
 import asyncio
 import binascii
+import json
 import re
 import secrets
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from hashlib import sha256
 from pathlib import Path
+from types import MappingProxyType
 from typing import Annotated, Any, NoReturn, TypeVar
 from urllib.parse import urlsplit
 
@@ -204,19 +206,38 @@ def _base64url(data: bytes) -> bytes:
     return binascii.b2a_base64(data, newline=False).translate(TO_URL)
 
 
-class _QuickJWS(jwt.PyJWS):
-    """PyJWT looks at each character of a segment by itself, which takes longer than all the rest. What is
-    the only way to write what it stands for needs no second look; anything else is judged there."""
+def _decoded(segment: bytes) -> bytes | None:
+    """The bytes of a segment that is the only way to write them; None where it is not."""
+    try:
+        decoded = binascii.a2b_base64(segment.translate(TO_STANDARD) + b"==")
+    except binascii.Error:
+        return None
+    return decoded if _base64url(decoded).rstrip(b"=") == segment else None
 
-    @staticmethod
-    def _decode_base64url_segment(segment: bytes, name: str) -> bytes:
-        try:
-            decoded = binascii.a2b_base64(segment.translate(TO_STANDARD) + b"==")
-        except binascii.Error:
-            decoded = b""
-        if segment and _base64url(decoded).rstrip(b"=") == segment:
-            return decoded
-        return jwt.PyJWS._decode_base64url_segment(segment, name)
+
+@lru_cache(maxsize=64)
+def _usual_header(segment: bytes) -> Mapping[str, Any] | None:
+    """A header that may be of any token; all of a signer have the same."""
+    try:
+        header = json.loads(_decoded(segment) or b"")
+    except (ValueError, RecursionError):
+        return None
+    is_usual = isinstance(header, dict) and "b64" not in header
+    return MappingProxyType(header) if is_usual else None
+
+
+class _QuickJWS(jwt.PyJWS):
+    """PyJWT looks at each character of a token by itself, which takes longer than all the rest. What is the
+    only way to write what it stands for needs no second look; anything else is taken apart there. The
+    signature is always PyJWT's to verify."""
+
+    def _load(self, jwt: str | bytes) -> tuple[bytes, bytes, dict[str, Any], bytes]:
+        parts = (jwt.encode() if isinstance(jwt, str) else jwt).split(b".")
+        if len(parts) == 3:
+            header, payload, signature = _usual_header(parts[0]), _decoded(parts[1]), _decoded(parts[2])
+            if header is not None and payload is not None and signature is not None:
+                return payload, b".".join(parts[:2]), dict(header), signature
+        return super()._load(jwt)
 
 
 def _make_jws() -> jwt.PyJWS:
