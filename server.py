@@ -25,6 +25,7 @@ from handlers.bodies import MAX_DRAINED_BYTES
 from handlers.front import MAX_HEAD_BYTES, limits
 from handlers.upgrade import Upgrades
 from handlers.vestibule import Vestibule
+from handlers.wire import prepare
 from session import embedded, logs
 from session.config import Config, ConfigError, parse
 from session.descriptors import Descriptors, provide
@@ -125,15 +126,20 @@ def bind(config: Config) -> list[list[socket.socket]]:
     """
     many = config.processes > 1
     try:
-        first = bind_sockets(config.port, config.address, backlog=BACKLOG, reuse_port=many)
+        first = _listen(config.address, config.port, reuse_port=many)
         port = first[0].getsockname()[1]
-        return [first] + [
-            bind_sockets(port, config.address, backlog=BACKLOG, reuse_port=True)
-            for _ in range(config.processes - 1)
-        ]
+        return [first] + [_listen(config.address, port, reuse_port=True) for _ in range(config.processes - 1)]
     except OSError as error:
         reason = error.strerror or error
         raise ConfigError(f"cannot listen on {config.address} port {config.port}: {reason}") from None
+
+
+def _listen(address: str, port: int, *, reuse_port: bool) -> list[socket.socket]:
+    sockets = bind_sockets(port, address, backlog=BACKLOG, reuse_port=reuse_port)
+    # at once: a connection has the options that were set when the kernel took it in, accepted or not
+    for listening in sockets:
+        prepare(listening)
+    return sockets
 
 
 async def serve(life: Life, sockets: list[socket.socket], parent: int | None) -> int:

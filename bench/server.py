@@ -36,6 +36,8 @@ BACKLOG = 1024
 class Outlet:
     """A transport: bytes go to the kernel at once, and are counted."""
 
+    closed = False
+
     def __init__(self, sink: "Sink") -> None:
         self._sink = sink
         self._socket = socket.create_connection(sink.address)

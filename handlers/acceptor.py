@@ -14,7 +14,6 @@ from collections.abc import Sequence
 from tornado.iostream import IOStream
 
 from handlers.front import Front
-from handlers.wire import prepare
 from session.descriptors import Descriptors
 from session.metrics import Metrics
 
@@ -46,7 +45,6 @@ class Acceptor:
     def start(self) -> None:
         """Listen."""
         for listening in self._sockets:
-            prepare(listening)
             self._loop.add_reader(listening.fileno(), self._accept, listening)
 
     def stop(self) -> None:

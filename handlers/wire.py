@@ -28,8 +28,8 @@ reader: on a long fast line that is a megabyte."""
 
 
 def prepare(listening: socket.socket) -> None:
-    """Set the options that all connections accepted from a socket have from the first: to set them later
-    would send what is kept back for what follows (TCP_NODELAY does)."""
+    """Set the options that all connections have from the first that a socket takes in from here on: to set
+    them later would send what is kept back for what follows (TCP_NODELAY does)."""
     # where the system has no such option, or the socket is none of TCP's
     with contextlib.suppress(OSError, AttributeError):
         listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)

@@ -27,6 +27,10 @@ NEVER = float("inf")
 class Transport(Protocol):
     """What a connection needs of its socket."""
 
+    @property
+    def closed(self) -> bool:
+        """Whether the line has ended, by whomever."""
+
     def write(self, frames: bytes) -> None:
         """Send packed frames; what the kernel does not take now waits."""
 

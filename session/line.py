@@ -111,8 +111,17 @@ class Line:
         self._waiting.append(call)
         self._wanted.set()
         if len(self._waiting) >= EARLY and self._free is not None:
-            self._free.write_packed(self._take(self._free))
+            self._write_early(self._free)
         return call
+
+    def _write_early(self, wire: Wire) -> None:
+        packed = self._take(wire)
+        try:
+            wire.write_packed(packed)
+        except (OSError, RuntimeError):
+            # it has ended, and who reads from it hears of that: what it was to carry fails as all in flight
+            self._free = None
+            self.drop()
 
     def drop_if_silent(self, seconds: float) -> None:
         """Give the connection up if commands are unanswered and nothing was heard for ``seconds``."""

@@ -25,7 +25,7 @@ Send = Callable[[bytes], int]
 class _Round:
     """A broadcast on its way through those who are in step, in as many turns of the loop as it takes."""
 
-    __slots__ = ("_left", "_places", "end", "frame")
+    __slots__ = ("_left", "_places", "apart", "end", "frame", "who")
 
     def __init__(self, senders: list[Send | None], frame: bytes, end: int) -> None:
         self.frame = frame
@@ -35,9 +35,13 @@ class _Round:
         """To whom it is still to be sent, None where somebody has gone."""
         self._places: dict[Send, int] | None = None
         """Where each stands in that list; made when somebody first asks, which is seldom."""
+        self.apart: list[Connection] = []
+        """Who is told by itself, after the others: each lacks something else."""
+        self.who: dict[Send, Connection] = {}
+        """Whose each is; as seldom."""
 
     def __len__(self) -> int:
-        return len(self._left)
+        return len(self._left) + len(self.apart)
 
     def take(self) -> list[Send]:
         """The next ones; they count as told."""
@@ -135,7 +139,7 @@ class Readers:
     def _come_up(self, connection: Connection) -> None:
         """Whoever has been sent as much as those in step, and has taken it, is one of them."""
         is_level = self._round is None and self._apart.get(connection) == self.sent
-        if is_level and connection.is_open and connection.is_idle:
+        if is_level and connection.is_open and connection.is_idle and not connection.transport.closed:
             del self._apart[connection]
             self._lagging.pop(connection, None)
             self._in_step[connection] = connection.transport.send
@@ -186,15 +190,14 @@ class Readers:
         for connection in list(self._apart):
             if connection not in self._lagging:
                 self._come_up(connection)
-        for connection, at in list(self._apart.items()):
+        missing, end = self._log.after(self.sent, CHUNK_BYTES)
+        going = self._round = _Round([*self._in_step.values()], missing + aside, end)
+        for connection in self._apart:
             if connection not in self._lagging:
                 if aside:
                     connection.deliver(aside)
-                if at < self._log.hi:
-                    self._lag(connection)
-        missing, end = self._log.after(self.sent, CHUNK_BYTES)
-        self._round = _Round([*self._in_step.values()], missing + aside, end)
-        return self._round
+                going.apart.append(connection)
+        return going
 
     def _end(self, going: _Round) -> None:
         self._round = None
@@ -212,6 +215,8 @@ class Readers:
         frame, size, sent = going.frame, len(going.frame), 0
         while len(going):
             batch = going.take()
+            if not batch:
+                self._send_apart(going)
             refused: list[tuple[Send, int]] = []
             for send in batch:
                 try:
@@ -222,19 +227,36 @@ class Readers:
                     refused.append((send, taken))
             sent += len(batch)
             if refused:
-                self._write_rest(frame, refused)
+                self._write_rest(going, refused)
             if time.monotonic() >= until:
                 break
         return sent
 
-    def _write_rest(self, frame: bytes, refused: list[tuple[Send, int]]) -> None:
+    def _write_rest(self, going: _Round, refused: list[tuple[Send, int]]) -> None:
         """By the way on which it may wait, and which finds out who has gone."""
-        who = {send: connection for connection, send in self._in_step.items()}
+        going.who = going.who or {send: connection for connection, send in self._in_step.items()}
         for send, taken in refused:
-            connection = who[send]
-            connection.transport.write(frame[taken:])
+            going.who[send].transport.write(going.frame[taken:])
 
     # --- one reader alone ---
+
+    def _send_apart(self, going: _Round) -> None:
+        batch = going.apart[-BATCH:]
+        del going.apart[-BATCH:]
+        for connection in batch:
+            if connection in self._apart and connection not in self._lagging:
+                self._tell(connection)
+                if self._apart[connection] < self._log.hi:
+                    self._lag(connection)
+
+    def _tell(self, connection: Connection) -> None:
+        """Send one what it lacks, or a piece of it."""
+        at = self._apart[connection]
+        if at < self._log.hi and connection.is_open:
+            data, end = self._log.after(at, CHUNK_BYTES)
+            if connection.deliver(data):
+                self._metrics.deliveries.inc()
+                self._apart[connection] = end
 
     def _lag(self, connection: Connection) -> None:
         if connection.is_open and connection not in self._lagging:
@@ -249,16 +271,11 @@ class Readers:
     def _catch_up(self, connection: Connection) -> None:
         if connection not in self._lagging or not connection.is_open:
             return
-        at = self._apart[connection]
-        if at < self._log.lo:
+        if self._apart[connection] < self._log.lo:
             connection.close(Close.TRY_LATER, SLOW_READER)
             return
-        if at < self._log.hi:
-            data, end = self._log.after(at, CHUNK_BYTES)
-            if connection.deliver(data):
-                self._metrics.deliveries.inc()
-                self._apart[connection] = at = end
-        if at < self._log.hi:
+        self._tell(connection)
+        if self._apart[connection] < self._log.hi:
             self._catch_up_later(connection)
         else:
             del self._lagging[connection]

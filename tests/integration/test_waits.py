@@ -26,6 +26,8 @@ mine: ContextVar[list[int] | None] = ContextVar("mine", default=None)
 class Client:
     """A transport that keeps what it is sent, and how many waits it took."""
 
+    closed = False
+
     def __init__(self) -> None:
         self.frames = b""
         self.waits: dict[bytes, int] = {}

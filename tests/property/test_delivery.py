@@ -57,6 +57,8 @@ BEGINNING = (
 class Reader:
     """A client that keeps account, and the transport of its connection."""
 
+    closed = False
+
     def __init__(self, name: str) -> None:
         self.name = name
         self.blocked = False

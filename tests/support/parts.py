@@ -191,6 +191,10 @@ class Tab:
 
     # --- the transport ---
 
+    @property
+    def closed(self) -> bool:
+        return not self.is_open
+
     def write(self, frames: bytes) -> None:
         while frames and self.is_open:
             size, head = frames[1], 2

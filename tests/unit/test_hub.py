@@ -40,6 +40,8 @@ class Clock:
 class Pipe:
     """A transport that takes everything, and time."""
 
+    closed = False
+
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self.got = b""

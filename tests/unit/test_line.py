@@ -23,7 +23,7 @@ class FakeWire:
         self.answers: asyncio.Queue[Any] = asyncio.Queue()
         self.may_write = asyncio.Event()
         self.may_write.set()
-        self.disconnected = False
+        self.disconnected = self.has_ended = False
 
     @property
     def sent(self) -> list[tuple[Any, ...]]:
@@ -33,6 +33,8 @@ class FakeWire:
         return [tuple(command) for command in commands]
 
     def write_packed(self, commands: Any) -> None:
+        if self.has_ended:
+            raise RuntimeError("the handler is closed")
         self.writes.append(commands)
 
     async def send_packed_command(self, command: Any, check_health: bool = True) -> None:
@@ -170,6 +172,22 @@ async def test_nothing_leaves_early_while_the_kernel_takes_no_more(make: Make) -
 
     assert calls == [await outcome(call) for call in calls]
     assert [] == early
+
+
+async def test_what_leaves_early_on_a_line_that_has_ended_fails_as_all_in_flight(make: Make) -> None:
+    """The transport knows of the end before its reader does: who asks hears of it as ever."""
+    exchange = Exchange()
+    line = make(exchange)
+    wire = await exchange.wire()
+    wire.has_ended = True
+    calls = [line.submit(n) for n in range(EARLY)]
+    lost = {type(await outcome(call)) for call in calls}
+    following = await exchange.wire(1)
+    call = line.submit("again")
+    following.answer("done")
+
+    assert {LineLostError} == lost
+    assert "done" == await outcome(call)
 
 
 async def test_does_not_wait_for_an_answer_before_it_writes_on(make: Make) -> None:
