@@ -2,8 +2,8 @@
 -- KEYS as shared/sale.lua
 -- ARGV[16..] id of this request: asked again, it says again that something was held; 'all' | 'named', seats as
 --      index=id
--- Returns {'ok', first, until, version, flush, ids still held ...}, {'none', version} (nothing was held), {'catalog'}, {'absent'},
---      {'gone'} or {'late'}. Repeating it does no harm.
+-- Returns {'ok', first, until, version, event, flush, ids still held ...}, {'none', version} (nothing was held),
+--      {'catalog'}, {'absent'}, {'gone'} or {'late'}. Repeating it does no harm.
 local request, all, wanted = ARGV[16], ARGV[17] == 'all', named(18)
 if late() then return {'late'} end
 local c = settings()

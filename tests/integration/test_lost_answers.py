@@ -275,3 +275,29 @@ async def test_a_hold_is_lost_before_its_room_was_open(
     assert [] == [frame for frame in mina.heard if frame["type"] == "seats-expired"]
     assert held["holdExpiresAt"] == (await mine(EVENT, Who("mina"))).until
     assert_one_holder(cluster.redis, EVENT)
+
+
+async def test_holds_of_a_former_event_do_not_come_back_into_another(
+    cluster: Cluster, valkey: StoreProcess, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The store was emptied and the shop has made another sale under the same id, before this server has read
+    the room of its seats again: what was held is over, and told so."""
+    await put(cluster)
+    services = cluster.server(0).services
+    mina = Tab(cluster.server(0), "mina")
+    await mina.sign_in()
+    await mina.call("join-seats", eventId=EVENT)
+    await mina.call("hold-seats", eventId=EVENT, seats=["A-1", "A-2"])
+    monkeypatch.setattr(services.listener, "repair", lambda room, cause: None)
+    raw = redis.from_url(valkey.url)
+    raw.delete(*raw.scan_iter(f"{{e:{EVENT}}}*"))
+    await put(cluster)
+
+    services.boards.doubt_all()
+
+    def told() -> list[list[str]]:
+        return [frame["seats"] for frame in mina.heard if frame["type"] == "seats-expired"]
+
+    await eventually(lambda: told() or holds(cluster.redis, EVENT), "it is looked up")
+    assert {} == holds(cluster.redis, EVENT)
+    assert [["A-1", "A-2"]] == told()
