@@ -132,8 +132,11 @@ class Seats:
             Refused: one of them is taken, or there is none such; too many; not admitted; not open.
             Replaced, Unavailable: as `SaleScripts.run`.
         """
-        times: list[Arg] = [again.first, again.until, again.made] if again else [""] * 3
-        answer = await self._on_seats(event_id, seats, self._script("hold", event_id, who, [0, *times, ""]))
+        lost: list[Arg] = [""] * 4
+        if again:
+            # who holds nothing again may give it back at any moment: asked again, the store leaves it so
+            lost = [again.first, again.until, again.made, secrets.token_hex(8)]
+        answer = await self._on_seats(event_id, seats, self._script("hold", event_id, who, [0, *lost]))
         return self._held(event_id, answer)
 
     async def hold_best(self, event_id: str, who: Who, count: int, section: str | None) -> Holding:

@@ -2,7 +2,7 @@
 the store believes to be there is forgotten."""
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from typing import Any
 
 import pytest
@@ -36,8 +36,15 @@ def cluster(io_loop: IOLoop, valkey: StoreProcess) -> Iterator[Cluster]:
     io_loop.run_sync(made.stop, timeout=20)
 
 
-def lose(store: Store, name: str, times: int, monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Lose the answers of a script, so many times; returns the list of those that were lost."""
+def lose(
+    store: Store,
+    name: str,
+    times: int,
+    monkeypatch: pytest.MonkeyPatch,
+    meanwhile: Callable[[], Awaitable[object]] | None = None,
+) -> list[str]:
+    """Lose the answers of a script, so many times; returns the list of those that were lost. ``meanwhile``
+    happens after the script has run, and before it is asked for again."""
     lost: list[str] = []
     ask = store._attempt
     script = store._scripts[store.nodes.is_sharded][name]
@@ -46,6 +53,8 @@ def lose(store: Store, name: str, times: int, monkeypatch: pytest.MonkeyPatch) -
         answer = await ask(key, command, *then)
         if command[1] in {script.sha, script.text} and len(lost) < times:
             lost.append(name)
+            if meanwhile is not None:
+                await meanwhile()
             raise _LostError(sent=True)
         return answer
 
@@ -83,6 +92,55 @@ async def test_the_stores_own_retry_does_nothing_twice(
     assert (True, [], True) == (held, rest.seats, left.had)
     figures = await services.waiting_rooms.figures(EVENT)
     assert (0, 1, 0) == (figures.held, figures.sold, figures.admitted)
+
+
+async def test_a_late_answer_undoes_nothing_that_came_after_it(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The store has done what it was asked, and another of the user's tabs the contrary, before it is asked
+    again: who has joined again stays, seats that are held again are, those given back are free."""
+    await put(cluster, capacity=1)
+    a, b = (server.services for server in cluster.servers)
+    mina, noah = Who("mina"), Who("noah")
+    await a.waiting_rooms.join(EVENT, mina)
+    await a.waiting_rooms.join(EVENT, noah)
+    held = await a.seats.hold(EVENT, mina, ["A-1"])
+
+    async def hold() -> None:
+        await b.seats.hold(EVENT, mina, ["A-1"])
+
+    lose(a.store, "release", 1, monkeypatch, hold)
+    was_held, _ = await a.seats.release(EVENT, mina)
+    assert was_held
+    assert {0: "A-1"} == holds(cluster.redis, EVENT)["mina"]
+
+    lose(a.store, "hold", 1, monkeypatch, lambda: b.seats.release(EVENT, mina))
+    await b.seats.release(EVENT, mina)
+    await a.seats.hold(EVENT, mina, ["A-1"], again=held)
+    assert {} == holds(cluster.redis, EVENT)
+
+    lose(a.store, "leave", 1, monkeypatch, lambda: b.waiting_rooms.join(EVENT, noah))
+    left = await a.waiting_rooms.leave(EVENT, noah)
+    assert left.had
+    assert ["noah"] == cluster.redis.zrange(K.present, 0, -1)
+
+
+async def test_a_place_that_was_given_up_while_it_was_put_back_is_gone(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was lost and put back, and the user has left, before the store is asked again to put it back."""
+    await put(cluster, capacity=1)
+    a, b = (server.services for server in cluster.servers)
+    await a.waiting_rooms.join(EVENT, Who("first"))
+    place = await a.waiting_rooms.join(EVENT, Who("mina"))
+    cluster.redis.zrem(K.present, "mina")
+    cluster.redis.hset(K.state, mapping={"inc": "0" * 10, "ainc": "0" * 10, "seq": place.seq - 1})
+    lost = lose(a.store, "put_back", 1, monkeypatch, lambda: b.waiting_rooms.leave(EVENT, Who("mina")))
+
+    await a.waiting_rooms.put_back(EVENT, place.made, [("mina", place.seq, None)])
+
+    assert ["put_back"] == lost
+    assert [] == cluster.redis.zrange(K.present, 0, -1)
 
 
 async def test_who_has_gone_without_an_answer_is_absent(
