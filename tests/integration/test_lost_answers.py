@@ -17,6 +17,7 @@ from session.listener import Start
 from session.sale import Who
 from session.seats import NOTHING, Holding
 from session.store import Arg, Store, _LostError
+from session.waiting_room import NOWHERE, Place
 from tests.support.parts import Cluster, Tab
 from tests.support.sale import assert_one_holder, holds
 from tests.support.stores import StoreProcess
@@ -184,6 +185,45 @@ async def test_a_departure_that_the_store_has_lost_is_reported_again(cluster: Cl
     server.services.lobby.put_back_all()
 
     await eventually(lambda: cluster.redis.zrange(K.absent, 0, -1) == ["mina"], "she is absent again")
+
+
+async def test_an_end_that_is_heard_before_the_answer_is_the_last_word(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Pub/sub is quicker than the answer to the join, and the back end quicker than both: nobody is told of a
+    place that it was told has ended, neither at once nor where it comes back to it."""
+    await put(cluster, capacity=1)
+    server = cluster.server(0)
+    lobby, rooms = server.services.lobby, server.services.waiting_rooms
+    mina = Tab(server, "mina")
+    await mina.sign_in()
+
+    def outrun(ask: Callable[[str, Who], Awaitable[Place]]) -> Callable[[str, Who], Awaitable[Place]]:
+        async def late(event_id: str, who: Who) -> Place:
+            place = await ask(event_id, who)
+            if place.status != NOWHERE:
+                left = await cluster.server(1).services.waiting_rooms.leave(EVENT, Who("mina"), "removed")
+                crowd = lobby._crowds[EVENT]
+                await eventually(lambda: crowd.has_heard(left.offset), "the end is heard", 20)
+            return place
+
+        return late
+
+    with monkeypatch.context() as slow:
+        slow.setattr(rooms, "join", outrun(rooms.join))
+        answer = await mina.call("join-queue", eventId=EVENT)
+    assert answer is not None
+    joined = await mina.call("join-queue", eventId=EVENT)
+    assert joined is not None
+    back = Tab(server, "mina")
+    monkeypatch.setattr(rooms, "arrive", outrun(rooms.arrive))  # type: ignore[arg-type]
+    await back.sign_in()
+
+    assert "not_joined" == answer["code"]
+    assert "admitted" == joined["status"]
+    assert [None] == [f["queue"] for f in back.heard if f["type"] == "session-restored"]
+    await eventually(lambda: not lobby._doubted and not lobby.of("mina"), "it is looked up")
+    assert ["removed"] * 2 == [f["reason"] for f in mina.heard if f["type"] == "queue-left"]
 
 
 async def test_a_place_that_is_missed_before_the_loss_is_known_is_no_end(cluster: Cluster) -> None:
