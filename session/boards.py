@@ -299,7 +299,8 @@ class Boards:
         if self._knows(event_id, user_id) is not known:
             return
         self.learn(event_id, user_id, now)
-        if lost:
+        # what is gone before its time was given back, or is sold, and that is not heard yet
+        if lost and (put_back or not self._is_running(known)):
             self._recorder.seats(user_id, event_id, "gone", ())
             self._hub.tell(user_id, SeatsExpired(event_id=event_id, seats=lost))
         elif now.seats != known.seats or now.until != known.until:

@@ -333,6 +333,33 @@ async def test_what_was_given_back_before_its_room_was_open_stays_given_back(
     assert_one_holder(cluster.redis, EVENT)
 
 
+async def test_what_is_sold_is_not_said_to_have_expired(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What she holds is read again for another reason, and the answer is quicker than the notice of her
+    booking: she is told what she still holds, and of no time that was over."""
+    await put(cluster)
+    a, b = (server.services for server in cluster.servers)
+    mina = Tab(cluster.server(0), "mina")
+    await mina.sign_in()
+    held = await mina.call("hold-seats", eventId=EVENT, seats=["A-1", "A-2"])
+    assert held is not None
+    notice = a.listener.notices.on_holding
+    late: list[tuple[str, str, str, Holding]] = []
+    monkeypatch.setattr(a.listener.notices, "on_holding", lambda *heard: late.append(heard))
+    await b.seats.book(EVENT, "mina", ["A-1"], "")
+
+    a.boards.look_up("mina", EVENT)
+    await eventually(lambda: a.boards.newest(EVENT, "mina", NOTHING).seats == ["A-2"], "it is read")
+    await eventually(lambda: late, "it is heard")
+    for heard in late:
+        notice(*heard)
+
+    told = [frame for frame in mina.heard if frame["type"].startswith("seats-") and "id" not in frame]
+    assert [("seats-held", ["A-2"])] == [(frame["type"], frame.get("held")) for frame in told]
+    assert held["holdExpiresAt"] == told[0]["holdExpiresAt"]
+
+
 async def test_a_hold_is_lost_before_its_room_was_open(
     cluster: Cluster, valkey: StoreProcess, monkeypatch: pytest.MonkeyPatch
 ) -> None:
