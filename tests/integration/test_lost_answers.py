@@ -3,6 +3,7 @@ the store believes to be there is forgotten."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator
+from itertools import count
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ from session.config import parse
 from session.events import EventDraft
 from session.hub import Room
 from session.listener import Start
+from session.recovery import Position
 from session.sale import Who
 from session.seats import NOTHING, Holding
 from session.store import Arg, Store, _LostError
@@ -331,6 +333,54 @@ async def test_what_was_given_back_before_its_room_was_open_stays_given_back(
     await eventually(lambda: a.boards.newest(EVENT, "mina", NOTHING).seats == ["A-1"], "it is looked up")
     assert {0: "A-1"} == holds(cluster.redis, EVENT)["mina"]
     assert_one_holder(cluster.redis, EVENT)
+
+
+async def test_what_is_heard_while_a_check_is_answered_is_no_loss(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Pub/sub is quicker than the answer, which is older than what was heard then: neither is a room read
+    again, nor are the users of a bucket."""
+    services = cluster.server(0).services
+    watch, hub, bucket = services.watch, services.hub, keys.bucket("mina")
+    mina = Tab(cluster.server(0), "mina")
+    await mina.sign_in()
+    await mina.call("join-event", eventId=EVENT)
+    room = hub.rooms[f"event:{EVENT}"]
+    await eventually(lambda: room.is_settled, "the room is open")
+
+    published = count()
+
+    async def publish(name: str) -> None:
+        rooms = cluster.server(1).services.rooms
+        now = await rooms.publish(name, b"1", request_id=str(next(published)))
+        await eventually(lambda: hub.rooms[name].log.hi >= now.offset, "it is heard")
+
+    await publish(room.name)
+    await publish("user:mina")
+    looked: list[str] = []
+    monkeypatch.setattr(watch, "look_at", looked.append)
+    read_head, read_counters = services.rooms.head, watch._read_counters
+
+    async def head(name: str) -> Position | None:
+        answer = await read_head(name)
+        if name == room.name:
+            await publish(name)
+        return answer
+
+    async def counters(buckets: list[str]) -> dict[str, int]:
+        answer = await read_counters(buckets)
+        await publish("user:mina")
+        return answer
+
+    monkeypatch.setattr(services.rooms, "head", head)
+    monkeypatch.setattr(watch, "_read_counters", counters)
+    repaired = services.metrics.repairs.labels("head")
+    before = repaired._value.get()
+    await watch._check_heads()
+    await watch._check_counters()
+
+    assert bucket in services.listener.notices.known
+    assert ([], before) == (looked, repaired._value.get())
 
 
 async def test_what_is_sold_is_not_said_to_have_expired(
