@@ -64,15 +64,11 @@ class Board:
         self._catalog = Catalog(b"", b"")
         self._made_at = 0.0
         self._made: tuple[Position, Raw, bytes] | None = None
-        self._event = b""
-        self.is_same = True
-        """Whether the event is the one that it was before the room last began anew."""
         self.event_id = room.name.removeprefix(PREFIX)
 
     def install(self, read: Published) -> None:
         """Take over a state that was read at the position where the room begins."""
         self._states, self._catalog, self._made = bytearray(read.states), read.catalog, None
-        self.is_same, self._event = self._event in (b"", read.made), read.made
 
     def took(self, offset: int, private: bytes) -> None:
         """Fold one entry: its first line is of seats, the others of users whose holds have expired."""
@@ -197,7 +193,9 @@ class Boards:
         """Somebody has changed what a user holds: its other connections here want to know."""
         # of what a connection here has done its own answer tells
         if by not in self._hub.connections and self._is_news(event_id, user_id, holding):
-            self.learn(event_id, user_id, holding)
+            # a notice does not say in which event: seats change hands in the one that is known
+            made = self._knows(event_id, user_id).made
+            self.learn(event_id, user_id, holding._replace(made=made))
             self._hub.tell(user_id, _held(event_id, holding), but=by)
 
     def _is_news(self, event_id: str, user_id: str, holding: Holding) -> bool:
@@ -235,13 +233,10 @@ class Boards:
 
     def _on_restart(self, event_id: str) -> None:
         users = self._holdings.get(event_id, {})
-        room = self._hub.rooms.get(PREFIX + event_id)
-        board = room.follower if room is not None else None
-        is_same = not isinstance(board, Board) or board.is_same
         for user_id, known in users.items():
             # the store may count from an earlier number now
             users[user_id] = known._replace(version=0)
-            self._doubt(event_id, user_id, put_back=is_same)
+            self._doubt(event_id, user_id, put_back=True)
 
     def doubt_all(self) -> None:
         """Another incarnation of the store answers: what it has lost of the holds is held again."""
@@ -304,7 +299,8 @@ class Boards:
         if self._knows(event_id, user_id) is not known:
             return
         self.learn(event_id, user_id, now)
-        if lost:
+        # what is gone before its time was given back, or is sold, and that is not heard yet
+        if lost and (put_back or not self._is_running(known)):
             self._recorder.seats(user_id, event_id, "gone", ())
             self._hub.tell(user_id, SeatsExpired(event_id=event_id, seats=lost))
         elif now.seats != known.seats or now.until != known.until:

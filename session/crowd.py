@@ -124,9 +124,12 @@ class Crowd:
         """Whether the ledger was heard up to ``offset``."""
         return self._hi >= offset
 
-    def has_ended(self, user_id: str) -> bool:
-        """Whether an end of a user's place was heard."""
-        return any(change.user_id == user_id and change.kind != "A" for change in self._changes)
+    def has_ended(self, user_id: str, since: int) -> bool:
+        """Whether it was heard that a place has ended which a user had at that offset."""
+        return any(
+            change.user_id == user_id and change.kind != "A" and change.offset > since
+            for change in self._changes
+        )
 
     def begin(self, offset: int) -> None:
         """The ledger is open: all changes after this offset are heard."""

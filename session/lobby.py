@@ -162,7 +162,9 @@ class Lobby:
             return place
         now = crowd.fold(user_id, place)
         if now is None:
-            crowd.unsure.add(user_id)
+            # an end that was heard was told: nothing older may be told after it
+            if not crowd.has_ended(user_id, place.ledger.offset):
+                crowd.unsure.add(user_id)
             self.look_up(user_id, crowd.event_id)
             return place
         before = crowd.put(user_id, now)
@@ -481,7 +483,7 @@ class Lobby:
         else:
             self._second_look.discard(key)
             # an answer of long ago was passed on as it was, and the ledger has begun anew behind the end
-            is_untold = user_id in crowd.unsure and not crowd.has_ended(user_id)
+            is_untold = user_id in crowd.unsure
             if crowd.drop(user_id) is not None or is_untold:
                 self.on_left(crowd.event_id, user_id, "", "expired")
 

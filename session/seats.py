@@ -42,6 +42,8 @@ class Holding(NamedTuple):
     until: int
     version: int
     seats: list[str]
+    made: str = ""
+    """In which event: one that was deleted and created anew is another. Empty where that is not known."""
 
     @property
     def expires_at(self) -> int | None:
@@ -75,8 +77,6 @@ class Published(NamedTuple):
     chain: dict[str, int]
     states: bytes
     catalog: Catalog
-    made: bytes
-    """Which event it is: one that was deleted and created anew is another."""
 
 
 class Seats:
@@ -105,11 +105,11 @@ class Seats:
         k = keys.sale(event_id)
         for _ in range(CATALOG_TRIES):
             answer = await self._store.script("seats_read", [k.event, k.shown, k.seats_meta])
-            epoch, head, chain, states, word, made = answer
+            epoch, head, chain, states, word = answer
             catalog = await self._catalog(event_id, word)
             if catalog is not None:
                 position = Position(epoch.decode(), int(head))
-                return Published(position, parse_chain(chain.decode()), states, catalog, made)
+                return Published(position, parse_chain(chain.decode()), states, catalog)
         raise Refused(Code.NOT_FOUND, "the list of seats changes all the time")
 
     async def mine(self, event_id: str, who: Who) -> Holding:
@@ -125,14 +125,18 @@ class Seats:
     async def hold(
         self, event_id: str, who: Who, seats: Iterable[str], again: Holding | None = None
     ) -> Holding:
-        """Hold seats, all or nothing; ``again`` is a hold that the store has lost.
+        """Hold seats, all or nothing; ``again`` is a hold that the store has lost, put back in the
+        very event that it was in.
 
         Raises:
             Refused: one of them is taken, or there is none such; too many; not admitted; not open.
             Replaced, Unavailable: as `SaleScripts.run`.
         """
-        times: list[Arg] = [again.first, again.until] if again else ["", ""]
-        answer = await self._on_seats(event_id, seats, self._script("hold", event_id, who, [0, *times, ""]))
+        lost: list[Arg] = [""] * 4
+        if again:
+            # who holds nothing again may give it back at any moment: asked again, the store leaves it so
+            lost = [again.first, again.until, again.made, secrets.token_hex(8)]
+        answer = await self._on_seats(event_id, seats, self._script("hold", event_id, who, [0, *lost]))
         return self._held(event_id, answer)
 
     async def hold_best(self, event_id: str, who: Who, count: int, section: str | None) -> Holding:
@@ -169,7 +173,7 @@ class Seats:
             few = len(chosen) < count
             # the script says what else speaks against it, before it is said that too few are free
             request = secrets.token_hex(8)
-            run = self._script("hold", event_id, who, [count if few else 0, "", "", request])
+            run = self._script("hold", event_id, who, [count if few else 0, "", "", "", request])
             answer = await self._on_seats(event_id, [] if few else chosen, run)
             if few:
                 self._held(event_id, answer)
@@ -384,11 +388,11 @@ class Seats:
     def _holding(self, event_id: str, answer: list[Any]) -> Holding:
         if answer[0] == b"none":
             return NOTHING._replace(version=int(answer[1]))
-        _, first, until, version, flushed, *seats = answer
+        _, first, until, version, made, flushed, *seats = answer
         self._soon(event_id, flushed)
         if not seats:
             return NOTHING._replace(version=int(version))
-        return Holding(int(first), int(until), int(version), _text(seats))
+        return Holding(int(first), int(until), int(version), _text(seats), made.decode())
 
     def _soon(self, event_id: str, flushed: bytes) -> None:
         if flushed == b"later":

@@ -206,7 +206,7 @@ class WaitingRooms:
             triples += [user_id, seq, "" if until is None else until]
         try:
             await self._scripts.run(
-                "put_back", event_id, [self._server.instance, made, *triples],
+                "put_back", event_id, [self._server.instance, made, secrets.token_hex(8), *triples],
                 own_keys=[keys.here(event_id, self._server.instance)],
             )  # fmt: skip
         except Unavailable:

@@ -77,19 +77,21 @@ class Watch:
 
     async def _check_heads(self) -> None:
         rooms = [r for r in self._hub.shared.values() if r.is_settled and r.is_wanted]
+        # what is heard while the answer is on its way may be newer than the answer
+        asked = {room: room.log.position for room in rooms}
         heads = await _answered({room: self._rooms.head(room.name) for room in rooms})
         for room, head in heads.items():
-            if room.is_settled and self._is_behind(room, head):
+            if room.is_settled and self._is_behind(room, head, asked[room]):
                 self._listener.repair(room, "head")
             room.head_before = head
 
     @staticmethod
-    def _is_behind(room: Room, head: Position | None) -> bool:
-        """Whether a room must be repaired. A busy one is always a little behind its head: what counts is
-        the head seen one check earlier."""
+    def _is_behind(room: Room, head: Position | None, asked: Position) -> bool:
+        """Whether a room must be repaired that was at ``asked`` when its head was asked for. A busy one is
+        always a little behind its head: what counts is the head seen one check earlier."""
         at, before = room.log.position, room.head_before
         if head is None:
-            return not is_unused(at)
+            return not is_unused(asked)
         if room.state is not State.LIVE:
             # nothing of it is heard: what the bell would have brought is fetched
             return head != at
@@ -98,7 +100,7 @@ class Watch:
             return before == head
         if head.epoch != at.epoch:
             return before is not None and before.epoch == head.epoch
-        return head.offset < at.offset or (
+        return head.offset < asked.offset or (
             before is not None and before.epoch == at.epoch and at.offset < before.offset
         )
 
@@ -108,10 +110,11 @@ class Watch:
         buckets = list(self._hub.buckets)
         if not buckets:
             return
+        asked = dict(self._listener.notices.known)
         for bucket, value in (await self._read_counters(buckets)).items():
             known = self._listener.notices.known.get(bucket, 0)
             behind = value > known and self._before.get(bucket, 0) > known
-            if value < known or behind:
+            if value < asked.get(bucket, 0) or behind:
                 self._listener.notices.known[bucket] = value
                 self.look_at(bucket)
             self._before[bucket] = value

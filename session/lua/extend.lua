@@ -1,7 +1,7 @@
 -- Uses sale, seats. Lengthens a user's hold: once more its time from now, cut at the longest after the first seat.
 -- KEYS as shared/sale.lua
 -- ARGV[16] id of this request: asked again, it lengthens nothing more
--- Returns {'ok', first, until, version, flush, ids held ...}, {'none', version}, {'limit'}, {'absent'}, {'gone'} or {'late'}
+-- Returns {'ok', first, until, version, event, flush, ids held ...}, {'none', version}, {'limit'}, {'absent'}, {'gone'} or {'late'}
 if late() then return {'late'} end
 local c = settings()
 local no = refused(c)

@@ -2,7 +2,8 @@
 the store believes to be there is forgotten."""
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
+from itertools import count
 from typing import Any
 
 import pytest
@@ -14,9 +15,11 @@ from session.config import parse
 from session.events import EventDraft
 from session.hub import Room
 from session.listener import Start
+from session.recovery import Position
 from session.sale import Who
 from session.seats import NOTHING, Holding
 from session.store import Arg, Store, _LostError
+from session.waiting_room import NOWHERE, Place
 from tests.support.parts import Cluster, Tab
 from tests.support.sale import assert_one_holder, holds
 from tests.support.stores import StoreProcess
@@ -36,8 +39,15 @@ def cluster(io_loop: IOLoop, valkey: StoreProcess) -> Iterator[Cluster]:
     io_loop.run_sync(made.stop, timeout=20)
 
 
-def lose(store: Store, name: str, times: int, monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Lose the answers of a script, so many times; returns the list of those that were lost."""
+def lose(
+    store: Store,
+    name: str,
+    times: int,
+    monkeypatch: pytest.MonkeyPatch,
+    meanwhile: Callable[[], Awaitable[object]] | None = None,
+) -> list[str]:
+    """Lose the answers of a script, so many times; returns the list of those that were lost. ``meanwhile``
+    happens after the script has run, and before it is asked for again."""
     lost: list[str] = []
     ask = store._attempt
     script = store._scripts[store.nodes.is_sharded][name]
@@ -46,6 +56,8 @@ def lose(store: Store, name: str, times: int, monkeypatch: pytest.MonkeyPatch) -
         answer = await ask(key, command, *then)
         if command[1] in {script.sha, script.text} and len(lost) < times:
             lost.append(name)
+            if meanwhile is not None:
+                await meanwhile()
             raise _LostError(sent=True)
         return answer
 
@@ -83,6 +95,55 @@ async def test_the_stores_own_retry_does_nothing_twice(
     assert (True, [], True) == (held, rest.seats, left.had)
     figures = await services.waiting_rooms.figures(EVENT)
     assert (0, 1, 0) == (figures.held, figures.sold, figures.admitted)
+
+
+async def test_a_late_answer_undoes_nothing_that_came_after_it(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The store has done what it was asked, and another of the user's tabs the contrary, before it is asked
+    again: who has joined again stays, seats that are held again are, those given back are free."""
+    await put(cluster, capacity=1)
+    a, b = (server.services for server in cluster.servers)
+    mina, noah = Who("mina"), Who("noah")
+    await a.waiting_rooms.join(EVENT, mina)
+    await a.waiting_rooms.join(EVENT, noah)
+    held = await a.seats.hold(EVENT, mina, ["A-1"])
+
+    async def hold() -> None:
+        await b.seats.hold(EVENT, mina, ["A-1"])
+
+    lose(a.store, "release", 1, monkeypatch, hold)
+    was_held, _ = await a.seats.release(EVENT, mina)
+    assert was_held
+    assert {0: "A-1"} == holds(cluster.redis, EVENT)["mina"]
+
+    lose(a.store, "hold", 1, monkeypatch, lambda: b.seats.release(EVENT, mina))
+    await b.seats.release(EVENT, mina)
+    await a.seats.hold(EVENT, mina, ["A-1"], again=held)
+    assert {} == holds(cluster.redis, EVENT)
+
+    lose(a.store, "leave", 1, monkeypatch, lambda: b.waiting_rooms.join(EVENT, noah))
+    left = await a.waiting_rooms.leave(EVENT, noah)
+    assert left.had
+    assert ["noah"] == cluster.redis.zrange(K.present, 0, -1)
+
+
+async def test_a_place_that_was_given_up_while_it_was_put_back_is_gone(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was lost and put back, and the user has left, before the store is asked again to put it back."""
+    await put(cluster, capacity=1)
+    a, b = (server.services for server in cluster.servers)
+    await a.waiting_rooms.join(EVENT, Who("first"))
+    place = await a.waiting_rooms.join(EVENT, Who("mina"))
+    cluster.redis.zrem(K.present, "mina")
+    cluster.redis.hset(K.state, mapping={"inc": "0" * 10, "ainc": "0" * 10, "seq": place.seq - 1})
+    lost = lose(a.store, "put_back", 1, monkeypatch, lambda: b.waiting_rooms.leave(EVENT, Who("mina")))
+
+    await a.waiting_rooms.put_back(EVENT, place.made, [("mina", place.seq, None)])
+
+    assert ["put_back"] == lost
+    assert [] == cluster.redis.zrange(K.present, 0, -1)
 
 
 async def test_who_has_gone_without_an_answer_is_absent(
@@ -126,6 +187,45 @@ async def test_a_departure_that_the_store_has_lost_is_reported_again(cluster: Cl
     server.services.lobby.put_back_all()
 
     await eventually(lambda: cluster.redis.zrange(K.absent, 0, -1) == ["mina"], "she is absent again")
+
+
+async def test_an_end_that_is_heard_before_the_answer_is_the_last_word(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Pub/sub is quicker than the answer to the join, and the back end quicker than both: nobody is told of a
+    place that it was told has ended, neither at once nor where it comes back to it."""
+    await put(cluster, capacity=1)
+    server = cluster.server(0)
+    lobby, rooms = server.services.lobby, server.services.waiting_rooms
+    mina = Tab(server, "mina")
+    await mina.sign_in()
+
+    def outrun(ask: Callable[[str, Who], Awaitable[Place]]) -> Callable[[str, Who], Awaitable[Place]]:
+        async def late(event_id: str, who: Who) -> Place:
+            place = await ask(event_id, who)
+            if place.status != NOWHERE:
+                left = await cluster.server(1).services.waiting_rooms.leave(EVENT, Who("mina"), "removed")
+                crowd = lobby._crowds[EVENT]
+                await eventually(lambda: crowd.has_heard(left.offset), "the end is heard", 20)
+            return place
+
+        return late
+
+    with monkeypatch.context() as slow:
+        slow.setattr(rooms, "join", outrun(rooms.join))
+        answer = await mina.call("join-queue", eventId=EVENT)
+    assert answer is not None
+    joined = await mina.call("join-queue", eventId=EVENT)
+    assert joined is not None
+    back = Tab(server, "mina")
+    monkeypatch.setattr(rooms, "arrive", outrun(rooms.arrive))  # type: ignore[arg-type]
+    await back.sign_in()
+
+    assert "not_joined" == answer["code"]
+    assert "admitted" == joined["status"]
+    assert [None] == [f["queue"] for f in back.heard if f["type"] == "session-restored"]
+    await eventually(lambda: not lobby._doubted and not lobby.of("mina"), "it is looked up")
+    assert ["removed"] * 2 == [f["reason"] for f in mina.heard if f["type"] == "queue-left"]
 
 
 async def test_a_place_that_is_missed_before_the_loss_is_known_is_no_end(cluster: Cluster) -> None:
@@ -235,6 +335,81 @@ async def test_what_was_given_back_before_its_room_was_open_stays_given_back(
     assert_one_holder(cluster.redis, EVENT)
 
 
+async def test_what_is_heard_while_a_check_is_answered_is_no_loss(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Pub/sub is quicker than the answer, which is older than what was heard then: neither is a room read
+    again, nor are the users of a bucket."""
+    services = cluster.server(0).services
+    watch, hub, bucket = services.watch, services.hub, keys.bucket("mina")
+    mina = Tab(cluster.server(0), "mina")
+    await mina.sign_in()
+    await mina.call("join-event", eventId=EVENT)
+    room = hub.rooms[f"event:{EVENT}"]
+    await eventually(lambda: room.is_settled, "the room is open")
+
+    published = count()
+
+    async def publish(name: str) -> None:
+        rooms = cluster.server(1).services.rooms
+        now = await rooms.publish(name, b"1", request_id=str(next(published)))
+        await eventually(lambda: hub.rooms[name].log.hi >= now.offset, "it is heard")
+
+    await publish(room.name)
+    await publish("user:mina")
+    looked: list[str] = []
+    monkeypatch.setattr(watch, "look_at", looked.append)
+    read_head, read_counters = services.rooms.head, watch._read_counters
+
+    async def head(name: str) -> Position | None:
+        answer = await read_head(name)
+        if name == room.name:
+            await publish(name)
+        return answer
+
+    async def counters(buckets: list[str]) -> dict[str, int]:
+        answer = await read_counters(buckets)
+        await publish("user:mina")
+        return answer
+
+    monkeypatch.setattr(services.rooms, "head", head)
+    monkeypatch.setattr(watch, "_read_counters", counters)
+    repaired = services.metrics.repairs.labels("head")
+    before = repaired._value.get()
+    await watch._check_heads()
+    await watch._check_counters()
+
+    assert bucket in services.listener.notices.known
+    assert ([], before) == (looked, repaired._value.get())
+
+
+async def test_what_is_sold_is_not_said_to_have_expired(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What she holds is read again for another reason, and the answer is quicker than the notice of her
+    booking: she is told what she still holds, and of no time that was over."""
+    await put(cluster)
+    a, b = (server.services for server in cluster.servers)
+    mina = Tab(cluster.server(0), "mina")
+    await mina.sign_in()
+    held = await mina.call("hold-seats", eventId=EVENT, seats=["A-1", "A-2"])
+    assert held is not None
+    notice = a.listener.notices.on_holding
+    late: list[tuple[str, str, str, Holding]] = []
+    monkeypatch.setattr(a.listener.notices, "on_holding", lambda *heard: late.append(heard))
+    await b.seats.book(EVENT, "mina", ["A-1"], "")
+
+    a.boards.look_up("mina", EVENT)
+    await eventually(lambda: a.boards.newest(EVENT, "mina", NOTHING).seats == ["A-2"], "it is read")
+    await eventually(lambda: late, "it is heard")
+    for heard in late:
+        notice(*heard)
+
+    told = [frame for frame in mina.heard if frame["type"].startswith("seats-") and "id" not in frame]
+    assert [("seats-held", ["A-2"])] == [(frame["type"], frame.get("held")) for frame in told]
+    assert held["holdExpiresAt"] == told[0]["holdExpiresAt"]
+
+
 async def test_a_hold_is_lost_before_its_room_was_open(
     cluster: Cluster, valkey: StoreProcess, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -275,3 +450,29 @@ async def test_a_hold_is_lost_before_its_room_was_open(
     assert [] == [frame for frame in mina.heard if frame["type"] == "seats-expired"]
     assert held["holdExpiresAt"] == (await mine(EVENT, Who("mina"))).until
     assert_one_holder(cluster.redis, EVENT)
+
+
+async def test_holds_of_a_former_event_do_not_come_back_into_another(
+    cluster: Cluster, valkey: StoreProcess, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The store was emptied and the shop has made another sale under the same id, before this server has read
+    the room of its seats again: what was held is over, and told so."""
+    await put(cluster)
+    services = cluster.server(0).services
+    mina = Tab(cluster.server(0), "mina")
+    await mina.sign_in()
+    await mina.call("join-seats", eventId=EVENT)
+    await mina.call("hold-seats", eventId=EVENT, seats=["A-1", "A-2"])
+    monkeypatch.setattr(services.listener, "repair", lambda room, cause: None)
+    raw = redis.from_url(valkey.url)
+    raw.delete(*raw.scan_iter(f"{{e:{EVENT}}}*"))
+    await put(cluster)
+
+    services.boards.doubt_all()
+
+    def told() -> list[list[str]]:
+        return [frame["seats"] for frame in mina.heard if frame["type"] == "seats-expired"]
+
+    await eventually(lambda: told() or holds(cluster.redis, EVENT), "it is looked up")
+    assert {} == holds(cluster.redis, EVENT)
+    assert [["A-1", "A-2"]] == told()

@@ -10,11 +10,15 @@ local channel, event, size, ttl, user, socket, replaces, catalog, hold_ms, longe
 
 local FENCE_MS = 20000
 
+-- The request that made the event: one that was deleted and created anew is another. Set by settings().
+local made
+
 -- The event's settings, with the defaults where it sets none.
 local function settings()
   local v = redis.call('HMGET', CFG, 'made', 'catalog', 'count', 'cap', 'rate', 'adm', 'hold', 'long', 'most',
     'start')
   local hold = tonumber(v[7])
+  made = v[1]
   return {made = v[1], catalog = v[2] or '', count = tonumber(v[3] or 0), cap = tonumber(v[4]),
     rate = tonumber(v[5]), adm = tonumber(v[6]), hold = hold or tonumber(hold_ms),
     longest = tonumber(v[8]) or (hold and 2 * hold) or tonumber(longest_ms), most = tonumber(v[9] or most),

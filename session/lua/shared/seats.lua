@@ -116,7 +116,7 @@ end
 
 -- The answer of a script that has changed what a user holds.
 local function answer(g, flushed)
-  return {'ok', int(g.first), int(g.till), version(), flushed, unpack(ids(g.seats))}
+  return {'ok', int(g.first), int(g.till), version(), made, flushed, unpack(ids(g.seats))}
 end
 
 -- Publishes what has changed, in one frame, unless the last one is younger than 100 ms: then 'later', and
