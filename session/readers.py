@@ -112,9 +112,12 @@ class Readers:
     def enter(self, connection: Connection, at: int) -> None:
         """A reader that has been sent everything up to ``at``, which the log covers. What it lacks is not
         sent before the next turn of the loop."""
+        # most come into step at once, and a table that had one entry keeps its weight
+        if self._is_level(connection, at):
+            self._in_step[connection] = connection.transport.send
+            return
         self._apart[connection] = at
-        self._come_up(connection)
-        if connection in self._apart and at < self._log.hi:
+        if at < self._log.hi:
             self._lag(connection)
 
     def leave(self, connection: Connection) -> None:
@@ -138,11 +141,14 @@ class Readers:
 
     def _come_up(self, connection: Connection) -> None:
         """Whoever has been sent as much as those in step, and has taken it, is one of them."""
-        is_level = self._round is None and self._apart.get(connection) == self.sent
-        if is_level and connection.is_open and connection.is_idle and not connection.transport.closed:
+        if self._is_level(connection, self._apart[connection]):
             del self._apart[connection]
             self._lagging.pop(connection, None)
             self._in_step[connection] = connection.transport.send
+
+    def _is_level(self, connection: Connection, at: int) -> bool:
+        is_level = self._round is None and at == self.sent
+        return is_level and connection.is_open and connection.is_idle and not connection.transport.closed
 
     def begin(self, offset: int) -> None:
         """The log begins here, and nobody reads it yet."""
