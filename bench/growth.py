@@ -1,7 +1,7 @@
 """Whether a delivery, a join or a connection costs more where there are more: 100 to 15,000 in one room.
 
 The readers of a size come on top of those of the one before it. Run: ``.venv/bin/python -m bench.growth
-[--peer keepseat --seconds 1 --rounds 1 --scale 1]``; a scale of 0.1 is for trying it. Status 1 where a
+[--peer keepseat --seconds 1 --rounds 3 --scale 1]``; a scale of 0.1 is for trying it. Status 1 where a
 message was missing or came twice.
 """
 
@@ -73,4 +73,4 @@ def tables(result: Result) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(scenario(options(__doc__, PEERS, OTHERS, seconds=1.0, rounds=1, scale=1.0), one, tables))
+    sys.exit(scenario(options(__doc__, PEERS, OTHERS, seconds=1.0, rounds=3, scale=1.0), one, tables))
