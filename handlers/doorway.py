@@ -47,8 +47,6 @@ class Doorway:
 
 def forwarded(peer: str, header: str, proxies: Sequence[Network]) -> str:
     """The right-most address that is no proxy's, beginning with the peer's own."""
-    if not header:
-        return peer
     hops = [hop.strip() for hop in header.split(",") if hop.strip()]
     address = peer
     while hops and _is_within(address, proxies):

@@ -362,22 +362,28 @@ class Entrance:
             places, holdings = self._as_heard(connection.user_id, places, holdings)
             verdicts = {name: _closed(name, places, holdings) or verdicts[name] for name in names}
         # one tick for all rooms: verdicts, answer, and nothing of a room before it
-        rooms: list[RestoredRoom] = []
-        begins = b""
-        for name, verdict in verdicts.items():
-            if isinstance(verdict, str):
-                refused[name] = verdict
-            else:
-                restored, first = self._rejoin(connection, verdict, position)
-                rooms.append(restored)
-                begins += first
-        if refused:
-            rooms += [RestoredRoom(room=name, error=why) for name, why in refused.items()]
-            self._restores["refused"].inc(len(refused))
+        rooms, begins = self._come_in(connection, refused | verdicts, position)
         self._tell_restored(connection, greeting, attached.session, rooms, places, holdings)
         self._note_restored(connection, attached.session, rooms, places, holdings)
         if begins:
             connection.write(begins)
+
+    def _come_in(
+        self, connection: Connection, verdicts: Mapping[str, Admission | str], told: Position
+    ) -> tuple[list[RestoredRoom], bytes]:
+        """Come into the rooms that are open to it. How all came back, those that did first, and the frames
+        that are to be sent first; ``told`` as in `_rejoin`."""
+        rooms, refused, begins = [], [], b""
+        for name, verdict in verdicts.items():
+            if isinstance(verdict, str):
+                refused.append(RestoredRoom(room=name, error=verdict))
+            else:
+                restored, first = self._rejoin(connection, verdict, told)
+                rooms.append(restored)
+                begins += first
+        if refused:
+            self._restores["refused"].inc(len(refused))
+        return rooms + refused, begins
 
     def _as_heard(
         self, user_id: str, places: Mapping[str, Place | None], holdings: Mapping[str, Holding | None]

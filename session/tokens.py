@@ -6,17 +6,17 @@ an HMAC), and a token made for another purpose is no sign-in token.
 """
 
 import asyncio
+import base64
 import binascii
 import json
 import re
 import secrets
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from hashlib import sha256
 from pathlib import Path
-from types import MappingProxyType
 from typing import Annotated, Any, NoReturn, TypeVar
 from urllib.parse import urlsplit
 
@@ -171,7 +171,7 @@ def _matches(patterns: Iterable[str], room: str) -> bool:
 def _marks(token: str, claims: _Claims) -> tuple[str, ...]:
     """Only what is signed is hashed: whoever has an ECDSA signature can write it in another way."""
     signed = token.rpartition(".")[0].encode()
-    digest = _base64url(sha256(signed).digest())[:22].decode()
+    digest = base64.urlsafe_b64encode(sha256(signed).digest())[:22].decode()
     marks = [sign_in_mark(claims.sid)] if claims.sid else []
     return (*marks, *([token_mark(claims.jti)] if claims.jti else []), f"t:{digest}")
 
@@ -198,32 +198,23 @@ class _PreparedHMAC(HMACAlgorithm):
         return key if isinstance(key, bytes) else super().prepare_key(key)
 
 
-TO_STANDARD, TO_URL = bytes.maketrans(b"-_", b"+/"), bytes.maketrans(b"+/", b"-_")
-
-
-def _base64url(data: bytes) -> bytes:
-    """RFC 4648, 5, with its padding."""
-    return binascii.b2a_base64(data, newline=False).translate(TO_URL)
-
-
 def _decoded(segment: bytes) -> bytes | None:
     """The bytes of a segment that is the only way to write them; None where it is not."""
     try:
-        decoded = binascii.a2b_base64(segment.translate(TO_STANDARD) + b"==")
+        decoded = base64.urlsafe_b64decode(segment + b"==")
     except binascii.Error:
         return None
-    return decoded if _base64url(decoded).rstrip(b"=") == segment else None
+    return decoded if base64.urlsafe_b64encode(decoded).rstrip(b"=") == segment else None
 
 
 @lru_cache(maxsize=64)
-def _usual_header(segment: bytes) -> Mapping[str, Any] | None:
-    """A header that may be of any token; all of a signer have the same."""
+def _usual_header(segment: bytes) -> dict[str, Any] | None:
+    """A header that may be of any token; all of a signer have the same, which is not to be changed."""
     try:
         header = json.loads(_decoded(segment) or b"")
     except (ValueError, RecursionError):
         return None
-    is_usual = isinstance(header, dict) and "b64" not in header
-    return MappingProxyType(header) if is_usual else None
+    return header if isinstance(header, dict) and "b64" not in header else None
 
 
 class _QuickJWS(jwt.PyJWS):
@@ -531,7 +522,7 @@ def _read_header(token: str) -> _Header:
 @lru_cache(maxsize=64)
 def _decode_header(encoded: str) -> _Header:
     """All tokens of a signer have the same."""
-    return _header.decode(binascii.a2b_base64(encoded.encode().translate(TO_STANDARD) + b"=="))
+    return _header.decode(base64.urlsafe_b64decode(encoded.encode() + b"=="))
 
 
 # --- issuing ---

@@ -106,6 +106,11 @@ class Hall:
         self.room.enter(connection, at)
         return connection
 
+    def fill(self) -> None:
+        """A room of many."""
+        for _ in range(READERS):
+            self.enter()
+
     def publish(self) -> None:
         """The next message; a byte long, so that an offset is a length."""
         frame = bytes((self.room.log.hi % 256,))
@@ -134,8 +139,7 @@ async def test_a_broadcast_holds_nobody_up_and_keeps_the_order(clock: Clock) -> 
     """Others have their turn in between, however many read. Who comes, leaves, or asks for older messages
     meanwhile is sent what is his, and everybody each message once, in order."""
     hall = Hall(clock)
-    for _ in range(READERS):
-        hall.enter()
+    hall.fill()
     hall.publish()
     held = [await longest_turn(hall, 2)]
     under_way = {len(pipe.got) for pipe in hall.pipes.values()}
@@ -161,8 +165,7 @@ async def test_a_broadcast_holds_nobody_up_and_keeps_the_order(clock: Clock) -> 
 async def test_who_is_said_goodbye_to_during_a_broadcast_hears_no_more_of_it(clock: Clock) -> None:
     """Nothing is sent behind a close frame (RFC 6455, 5.5.1), to whomever it is sent."""
     hall = Hall(clock)
-    for _ in range(READERS):
-        hall.enter()
+    hall.fill()
     hall.publish()
     await longest_turn(hall, 1)
     closed = [*hall.pipes][:: READERS // 10]
@@ -181,8 +184,7 @@ async def test_who_is_said_goodbye_to_during_a_broadcast_hears_no_more_of_it(clo
 async def test_a_small_room_does_not_wait_for_a_large_one(clock: Clock) -> None:
     """What is published in it while the large one is being told is sent before that one's rest."""
     hall = Hall(clock)
-    for _ in range(READERS):
-        hall.enter()
+    hall.fill()
     small = hall.hub.new_room("user:mina")
     pipe = Pipe(clock)
     small.enter(connected(pipe), 0)
@@ -201,8 +203,7 @@ async def test_a_small_room_does_not_wait_for_a_large_one(clock: Clock) -> None:
 async def test_a_frame_beside_the_history_is_sliced_too(clock: Clock) -> None:
     """Everyone who is there gets the newest one, once, in its turn."""
     hall = Hall(clock)
-    for _ in range(READERS):
-        hall.enter()
+    hall.fill()
     hall.publish()
     hall.hub.say(hall.room, b"old")
     hall.hub.say(hall.room, b"new")
@@ -216,8 +217,7 @@ async def test_a_frame_beside_the_history_is_sliced_too(clock: Clock) -> None:
 async def test_a_reset_under_a_broadcast(clock: Clock) -> None:
     """Everyone hears the rest of the old history before it is told that a new one has begun."""
     hall = Hall(clock)
-    for _ in range(READERS):
-        hall.enter()
+    hall.fill()
     hall.publish()
     await longest_turn(hall, 1)
     hall.room.reset(Position("f", 7), {})
