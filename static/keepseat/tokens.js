@@ -5,6 +5,12 @@
 const LOCK = 'keepseat-token';
 /** Longer than a refresh over a poor line takes; a callback that hangs must not hang the client, or other tabs. */
 const TIMEOUT_MS = 15_000;
+/**
+ * What one tab stores may reach the others after the lock does: their processes have copies of `localStorage`. So a
+ * tab that had to wait for the lock looks several times, and the one that refreshed keeps the lock a little longer.
+ */
+const LOOK_AGAIN_MS = [0, 10, 40, 150, 400];
+const KEEP_MS = 250;
 
 export class Tokens {
   #getToken;
@@ -38,16 +44,55 @@ export class Tokens {
 
   /** @param {boolean} refresh */
   async #ask(refresh) {
-    const ask = () =>
-      within(TIMEOUT_MS, this.#getToken({ refresh, refused: refresh ? this.#last : undefined }));
-    // a tab that waited for the lock finds the token that the other one has fetched
     const locks = refresh ? globalThis.navigator?.locks : undefined;
-    const token = await (locks
-      ? locks.request(LOCK, { signal: AbortSignal.timeout(TIMEOUT_MS) }, ask)
-      : ask());
+    const token = await (locks ? this.#askInTurn(locks) : this.#call(refresh));
     this.#last = token ?? undefined;
     return token;
   }
+
+  /** @param {LockManager} locks */
+  async #askInTurn(locks) {
+    const alone = await take(locks, { ifAvailable: true });
+    const release = alone ?? (await take(locks, { signal: AbortSignal.timeout(TIMEOUT_MS) }));
+    let keepMs = 0;
+    try {
+      const stored = alone ? this.#last : await this.#fromOtherTab();
+      if (stored !== this.#last) return stored;
+      const token = await this.#call(true);
+      keepMs = KEEP_MS;
+      return token;
+    } finally {
+      setTimeout(() => release?.(), keepMs);
+    }
+  }
+
+  /** The token that another tab has fetched meanwhile, or the last one where there is none. */
+  async #fromOtherTab() {
+    for (const waitMs of LOOK_AGAIN_MS) {
+      await new Promise((resolve) => setTimeout(resolve, waitMs));
+      const token = await this.#call(false);
+      if (token !== this.#last) return token;
+    }
+    return this.#last;
+  }
+
+  /** @param {boolean} refresh */
+  #call(refresh) {
+    return within(TIMEOUT_MS, this.#getToken({ refresh, refused: refresh ? this.#last : undefined }));
+  }
+}
+
+/**
+ * @param {LockManager} locks
+ * @param {LockOptions} options
+ * @returns {Promise<(() => void) | null>} lets the lock go; nothing where it is another tab's and was not to be waited for
+ */
+function take(locks, options) {
+  return new Promise((resolve, reject) => {
+    const hold = (/** @type {Lock | null} */ lock) =>
+      lock ? new Promise((release) => resolve(() => release(undefined))) : resolve(null);
+    locks.request(LOCK, options, hold).catch(reject);
+  });
 }
 
 /**

@@ -3,7 +3,6 @@
 import assert from 'node:assert/strict';
 import { beforeEach, test } from 'node:test';
 
-import { Tokens } from '../../../static/keepseat/tokens.js';
 import { accept, FakeWebSocket, fresh, pass, settle, start } from './fakes.mjs';
 
 beforeEach(fresh);
@@ -307,23 +306,6 @@ test('a renewal that fails is tried again on the same line', async () => {
     ['token-1', 'token-3'],
   );
   assert.equal(client.state, 'connected');
-});
-
-test('one call for a token at a time', async () => {
-  const calls = [];
-  const tokens = new Tokens((wish) => new Promise((resolve) => calls.push({ wish, resolve })));
-  const first = tokens.get(false);
-  const twin = tokens.get(false);
-  const fresh = tokens.get(true);
-  await settle();
-  assert.equal(calls.length, 1);
-  calls[0].resolve('old');
-  assert.deepEqual([await first, await twin], ['old', 'old']);
-  await renewed();
-  calls[1].resolve('new');
-
-  assert.equal(await fresh, 'new');
-  assert.deepEqual(calls[1].wish, { refresh: true, refused: 'old' });
 });
 
 test('tokens that are always about to expire are not renewed without a pause', async () => {

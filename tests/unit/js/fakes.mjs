@@ -68,6 +68,24 @@ export class FakeStorage {
   }
 }
 
+/** Web Locks: one holder of a name at a time, the others in line. */
+export class FakeLocks {
+  held = new Map();
+
+  async request(name, { ifAvailable = false }, use) {
+    const before = this.held.get(name);
+    if (before && ifAvailable) return use(null);
+    const used = (before ?? Promise.resolve()).then(() => use({ name }));
+    const over = used
+      .catch(() => {})
+      .then(() => {
+        if (this.held.get(name) === over) this.held.delete(name);
+      });
+    this.held.set(name, over);
+    return used;
+  }
+}
+
 export const CONNECTED = {
   type: 'connected',
   socketId: 's-1',

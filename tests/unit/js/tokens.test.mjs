@@ -1,0 +1,106 @@
+/** Tokens: one call at a time, and one refresh for all tabs. */
+
+import assert from 'node:assert/strict';
+import { beforeEach, test } from 'node:test';
+
+import { Tokens } from '../../../static/keepseat/tokens.js';
+import { FakeLocks, fresh, pass, settle } from './fakes.mjs';
+
+beforeEach(() => {
+  fresh();
+  globalThis.navigator = { locks: new FakeLocks() };
+});
+
+test('one call for a token at a time', async () => {
+  const calls = [];
+  const tokens = new Tokens((wish) => new Promise((resolve) => calls.push({ wish, resolve })));
+  const first = tokens.get(false);
+  const twin = tokens.get(false);
+  const fresh = tokens.get(true);
+  await settle();
+  assert.equal(calls.length, 1);
+  calls[0].resolve('old');
+  assert.deepEqual([await first, await twin], ['old', 'old']);
+  await settle();
+  calls[1].resolve('new');
+
+  assert.equal(await fresh, 'new');
+  assert.deepEqual(calls[1].wish, { refresh: true, refused: 'old' });
+});
+
+/**
+ * Tabs of one site that share a store; each has a copy of it, which what another tab stores reaches `lagMs` later.
+ *
+ * @param {{ lagMs?: number, tabs?: number, fetch?: () => Promise<string | null> }} options
+ */
+function site({ lagMs = 0, tabs = 2, fetch = async () => `new-${site.refreshes}` }) {
+  site.refreshes = 0;
+  const copies = Array(tabs).fill('old');
+  const store = (writer, token) => {
+    copies[writer] = token;
+    setTimeout(() => copies.fill(token), lagMs);
+  };
+  return copies.map((_, tab) => {
+    return new Tokens(async ({ refresh, refused }) => {
+      if (!refresh || copies[tab] !== refused) return copies[tab];
+      site.refreshes += 1;
+      const token = await fetch();
+      store(tab, token);
+      return token;
+    });
+  });
+}
+
+async function refreshAll(tabs) {
+  await Promise.all(tabs.map((tab) => tab.get(false)));
+  return tabs.map((tab) => tab.get(true));
+}
+
+async function passUntil(promises, limitMs = 5_000) {
+  const all = Promise.allSettled(promises);
+  let isOver = false;
+  all.then(() => (isOver = true));
+  for (let ms = 0; !isOver && ms < limitMs; ms += 10) await pass(10);
+  assert.ok(isOver, 'nothing came in time');
+  return all;
+}
+
+const values = (settled) => settled.map(({ value }) => value);
+
+test('ten tabs refresh once, and what one has fetched the others take', async () => {
+  const tabs = site({ tabs: 10 });
+  assert.deepEqual(values(await passUntil(await refreshAll(tabs), 600)), Array(10).fill('new-1'));
+  assert.equal(site.refreshes, 1);
+});
+
+test('a tab that has the lock before the other one has the token waits for the token', async () => {
+  const tabs = site({ lagMs: 450 });
+  assert.deepEqual(values(await passUntil(await refreshAll(tabs))), ['new-1', 'new-1']);
+  assert.equal(site.refreshes, 1);
+});
+
+test('a tab that is told to refresh a moment after the other has refreshed takes that one', async () => {
+  const [mina, twin] = site({ lagMs: 200 });
+  await Promise.all([mina.get(false), twin.get(false)]);
+  assert.equal(await mina.get(true), 'new-1');
+
+  await pass(100);
+  assert.deepEqual(values(await passUntil([twin.get(true)])), ['new-1']);
+  assert.equal(site.refreshes, 1);
+});
+
+test('where the other tab has failed, the next one refreshes', async () => {
+  const fetch = async () => {
+    if (site.refreshes === 1) throw new Error('the network is away');
+    return 'new';
+  };
+  const [failed, fetched] = await passUntil(await refreshAll(site({ fetch })));
+  assert.equal(failed.status, 'rejected');
+  assert.equal(fetched.value, 'new');
+});
+
+test('who was signed out by another tab is not signed in again', async () => {
+  const tabs = site({ fetch: async () => null });
+  assert.deepEqual(values(await passUntil(await refreshAll(tabs))), [null, null]);
+  assert.equal(site.refreshes, 1);
+});
