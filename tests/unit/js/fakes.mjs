@@ -116,6 +116,7 @@ export function fresh() {
   mock.timers.enable({ apis: ['setTimeout', 'Date'] });
   FakeWebSocket.all = [];
   globalThis.WebSocket = FakeWebSocket;
+  Object.defineProperty(globalThis, 'navigator', { value: { locks: new FakeLocks() }, configurable: true });
   const page = new EventTarget();
   globalThis.window = page;
   globalThis.addEventListener = page.addEventListener.bind(page);

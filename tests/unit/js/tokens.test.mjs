@@ -4,12 +4,9 @@ import assert from 'node:assert/strict';
 import { beforeEach, test } from 'node:test';
 
 import { Tokens } from '../../../static/keepseat/tokens.js';
-import { FakeLocks, fresh, pass, settle } from './fakes.mjs';
+import { fresh, pass, settle } from './fakes.mjs';
 
-beforeEach(() => {
-  fresh();
-  globalThis.navigator = { locks: new FakeLocks() };
-});
+beforeEach(fresh);
 
 test('one call for a token at a time', async () => {
   const calls = [];
