@@ -54,15 +54,16 @@ export class Tokens {
   async #askInTurn(locks) {
     const alone = await take(locks, { ifAvailable: true });
     const release = alone ?? (await take(locks, { signal: AbortSignal.timeout(TIMEOUT_MS) }));
-    let keepMs = 0;
+    let isNew = false;
     try {
       const stored = alone ? this.#last : await this.#fromOtherTab();
       if (stored !== this.#last) return stored;
       const token = await this.#call(true);
-      keepMs = KEEP_MS;
+      isNew = true;
       return token;
     } finally {
-      setTimeout(() => release?.(), keepMs);
+      if (isNew) setTimeout(() => release?.(), KEEP_MS);
+      else release?.();
     }
   }
 

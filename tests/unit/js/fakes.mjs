@@ -101,7 +101,7 @@ export const CONNECTED = {
 
 /** Let what hangs on promises happen. */
 export async function settle() {
-  for (let i = 0; i < 20; i++) await Promise.resolve();
+  for (let i = 0; i < 50; i++) await Promise.resolve();
 }
 
 /** Let time pass, with what it brings. */
