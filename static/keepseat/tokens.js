@@ -7,10 +7,10 @@ const LOCK = 'keepseat-token';
 const TIMEOUT_MS = 15_000;
 /**
  * What one tab stores may reach the others after the lock does: their processes have copies of `localStorage`. So a
- * tab that had to wait for the lock looks several times, and the one that refreshed keeps the lock a little longer.
+ * tab that had to wait for the lock looks several times, and the one that refreshes keeps the lock a little longer.
  */
-const LOOK_AGAIN_MS = [0, 10, 40, 150, 400];
-const KEEP_MS = 250;
+const LOOKS = 12;
+const KEEP_MS = 50;
 
 export class Tokens {
   #getToken;
@@ -44,37 +44,33 @@ export class Tokens {
 
   /** @param {boolean} refresh */
   async #ask(refresh) {
-    const locks = refresh ? globalThis.navigator?.locks : undefined;
-    const token = await (locks ? this.#askInTurn(locks) : this.#call(refresh));
+    const token = await (refresh ? this.#inTurn({ ifAvailable: true }, 0) : this.#call(false));
     this.#last = token ?? undefined;
     return token;
   }
 
-  /** @param {LockManager} locks */
-  async #askInTurn(locks) {
-    const alone = await take(locks, { ifAvailable: true });
-    const release = alone ?? (await take(locks, { signal: AbortSignal.timeout(TIMEOUT_MS) }));
-    let isNew = false;
-    try {
-      const stored = alone ? this.#last : await this.#fromOtherTab();
-      if (stored !== this.#last) return stored;
-      const token = await this.#call(true);
-      isNew = true;
-      return token;
-    } finally {
-      if (isNew) setTimeout(() => release?.(), KEEP_MS);
-      else release?.();
-    }
+  /**
+   * @param {LockOptions} options
+   * @param {number} looks
+   * @returns {Promise<string | null | undefined>}
+   */
+  async #inTurn(options, looks) {
+    const signal = AbortSignal.timeout(TIMEOUT_MS);
+    const turn = (/** @type {Lock | null | {}} */ lock) =>
+      lock ? this.#refresh(looks) : this.#inTurn({ signal }, LOOKS);
+    return globalThis.navigator?.locks?.request(LOCK, options, turn) ?? turn({});
   }
 
-  /** The token that another tab has fetched meanwhile, or the last one where there is none. */
-  async #fromOtherTab() {
-    for (const waitMs of LOOK_AGAIN_MS) {
-      await new Promise((resolve) => setTimeout(resolve, waitMs));
+  /** @param {number} looks how often to look what another tab has fetched */
+  async #refresh(looks) {
+    for (; looks > 0; looks--) {
       const token = await this.#call(false);
       if (token !== this.#last) return token;
+      await pause(KEEP_MS);
     }
-    return this.#last;
+    const token = await this.#call(true);
+    await pause(KEEP_MS);
+    return token;
   }
 
   /** @param {boolean} refresh */
@@ -83,18 +79,8 @@ export class Tokens {
   }
 }
 
-/**
- * @param {LockManager} locks
- * @param {LockOptions} options
- * @returns {Promise<(() => void) | null>} lets the lock go; nothing where it is another tab's and was not to be waited for
- */
-function take(locks, options) {
-  return new Promise((resolve, reject) => {
-    const hold = (/** @type {Lock | null} */ lock) =>
-      lock ? new Promise((release) => resolve(() => release(undefined))) : resolve(null);
-    locks.request(LOCK, options, hold).catch(reject);
-  });
-}
+/** @param {number} ms */
+const pause = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 
 /**
  * @template T

@@ -153,9 +153,12 @@ def core() -> list[Path]:
 
 
 def shrunk(code: str) -> str:
-    """As the plainest of minifiers would leave it: no comments, indents, imports; short private names."""
+    """As the plainest of minifiers would leave it: no comments, indents, imports; short names for what is
+    private to a class, and for constants."""
     names: dict[str, str] = {}
     bare = re.sub(r"^\s+", "", IMPORT.sub("", COMMENT.sub("", code)), flags=re.MULTILINE)
+    for n, constant in enumerate(dict.fromkeys(re.findall(r"\bconst ([A-Z][A-Z_]+) =", bare))):
+        bare = re.sub(rf"\b{constant}\b", f"${n}", bare)
     return re.sub(
         r"#(\w+)", lambda found: names.setdefault(found[0], f"#{string.ascii_letters[len(names)]}"), bare
     )
