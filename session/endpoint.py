@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 from urllib.parse import SplitResult, parse_qs, urlsplit, urlunsplit
 
 from hiredis import pack_command
+from redis._parsers.hiredis import NOT_ENOUGH_DATA
 from redis.asyncio.connection import AbstractConnection, Connection, parse_url
 from redis.exceptions import RedisError
 
@@ -122,6 +123,7 @@ async def _connected(connection: AbstractConnection) -> Wire:
         raise
     connection.pack_commands = _packed  # type: ignore[method-assign]
     connection.write_packed = partial(_write_packed, connection)  # type: ignore[attr-defined]
+    connection.read_buffered = partial(_read_buffered, connection)  # type: ignore[attr-defined]
     return connection  # type: ignore[return-value]  # it has all of a `Wire` now
 
 
@@ -130,6 +132,13 @@ def _write_packed(connection: AbstractConnection, commands: list[bytes]) -> None
     writer = connection._writer
     if writer is not None:
         writer.writelines(commands)
+
+
+def _read_buffered(connection: AbstractConnection) -> Iterator[Any]:
+    """The answers that have come, error replies among them. redis-py reads each in four coroutines."""
+    read = connection._parser._reader.gets  # type: ignore[attr-defined]  # hiredis's, which we need
+    while (answer := read()) is not NOT_ENOUGH_DATA:
+        yield answer
 
 
 def _packed(commands: Iterable[Iterable[Any]]) -> list[bytes]:

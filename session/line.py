@@ -6,6 +6,7 @@ A command given up on is never taken back once it was sent: the store may still 
 
 import asyncio
 import contextlib
+import itertools
 import logging
 import random
 import time
@@ -24,6 +25,11 @@ EARLY = 16
 """When so many wait they leave before the loop's turn is over, so that the store works while we go on."""
 MAX_WAITING = 20_000
 """Commands that may wait for the line; beyond it they are refused at once."""
+PATIENCE_SECONDS = 0.5
+"""So long the answer of a command is waited for, sent or not."""
+READ_SECONDS = 0.01
+"""A command whose time is up is given up so much later: a process that stood still sees that the time is up
+before it reads the answer, which has come meanwhile."""
 
 Command = tuple[Any, ...]
 ErrorReplies = type[Exception] | tuple[type[Exception], ...]
@@ -37,6 +43,7 @@ class Wire(Protocol):
     def write_packed(self, commands: list[bytes]) -> None: ...
     async def send_packed_command(self, command: Any, check_health: bool = ...) -> None: ...
     async def read_response(self) -> Any: ...
+    def read_buffered(self) -> Iterable[Any]: ...
     async def disconnect(self, nowait: bool = ...) -> None: ...
 
 
@@ -70,13 +77,14 @@ class LineLostError(Exception):
 
 
 class Call:
-    """A command on its way: whether it was sent, and the future of its answer."""
+    """A command on its way: whether it was sent, when its time is up, and the future of its answer."""
 
-    __slots__ = ("command", "future", "sent")
+    __slots__ = ("command", "ends", "future", "sent")
 
-    def __init__(self, command: Command, future: "asyncio.Future[Any]") -> None:
+    def __init__(self, command: Command, future: "asyncio.Future[Any]", ends: float) -> None:
         self.command = command
         self.future = future
+        self.ends = ends
         self.sent = False
 
 
@@ -93,12 +101,14 @@ class Line:
         """The connection, while it takes more."""
         self._lost: asyncio.Event = asyncio.Event()
         self._heard = 0.0
+        self._is_timed = False
         self.is_up = False
         self.on_up: Callable[[], None] = lambda: None
         """Told that a connection stands (again): another store may be at its other end."""
 
     def submit(self, *command: Any) -> Call:
-        """Queue a command; its answer, or the error reply, comes in the call's future.
+        """Queue a command; its answer, or the error reply, comes in the call's future: `TimeoutError` where
+        none came in time, `LineLostError` where none will come.
 
         Raises:
             LineLostError: too many commands wait already.
@@ -107,8 +117,11 @@ class Line:
             self._waiting = deque(call for call in self._waiting if not call.future.done())
         if len(self._waiting) >= MAX_WAITING:
             raise LineLostError("too many commands wait for the store")
-        call = Call(command, asyncio.get_running_loop().create_future())
+        loop = asyncio.get_running_loop()
+        call = Call(command, loop.create_future(), loop.time() + PATIENCE_SECONDS)
         self._waiting.append(call)
+        if not self._is_timed:
+            self._look_at(call.ends)
         self._wanted.set()
         if len(self._waiting) >= EARLY and self._free is not None:
             self._write_early(self._free)
@@ -122,6 +135,26 @@ class Line:
             # it has ended, and who reads from it hears of that: what it was to carry fails as all in flight
             self._free = None
             self.drop()
+
+    def _look_at(self, when: float) -> None:
+        """Give up then what has waited too long. One timer for all: each has the same patience, so the oldest
+        is the first whose time is up."""
+        self._is_timed = True
+        asyncio.get_running_loop().call_at(when, self._look)
+
+    def _look(self) -> None:
+        self._is_timed = False
+        loop = asyncio.get_running_loop()
+        now, late = loop.time(), []
+        for call in itertools.chain(self._in_flight, self._waiting):
+            if call.future.done():
+                continue
+            if call.ends > now:
+                self._look_at(max(call.ends, now + READ_SECONDS))
+                break
+            late.append(call)
+        if late:
+            loop.call_later(READ_SECONDS, _give_up, late)
 
     def drop_if_silent(self, seconds: float) -> None:
         """Give the connection up if commands are unanswered and nothing was heard for ``seconds``."""
@@ -188,18 +221,30 @@ class Line:
         return packed
 
     async def _read(self, wire: Wire) -> None:
-        loop = asyncio.get_running_loop()
         while True:
-            answer: Any
             try:
-                answer = await wire.read_response()
+                self._answer(await wire.read_response())
             except self._error_reply as error:
-                answer = error
-            self._heard = loop.time()
-            future = self._in_flight.popleft().future
-            if future.done():
-                continue
-            if isinstance(answer, Exception):
-                future.set_exception(answer)
-            else:
-                future.set_result(answer)
+                self._answer(error)
+            # what came with it needs no wait
+            for answer in wire.read_buffered():
+                if isinstance(answer, Exception) and not isinstance(answer, self._error_reply):
+                    raise answer
+                self._answer(answer)
+            self._heard = asyncio.get_running_loop().time()
+
+    def _answer(self, answer: Any) -> None:
+        future = self._in_flight.popleft().future
+        if future.done():
+            return
+        if isinstance(answer, Exception):
+            future.set_exception(answer)
+        else:
+            future.set_result(answer)
+
+
+def _give_up(late: Iterable[Call]) -> None:
+    """What was not sent yet never will be."""
+    for call in late:
+        if not call.future.done():
+            call.future.set_exception(TimeoutError())

@@ -11,10 +11,10 @@ import logging
 import random
 import re
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from hashlib import sha1
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from redis.exceptions import (
     AskError,
@@ -33,7 +33,7 @@ from redis.exceptions import (
 
 from session.cluster import Cluster
 from session.endpoint import Endpoint, Kind
-from session.line import Call, LineLostError
+from session.line import PATIENCE_SECONDS, Call, Line, LineLostError
 from session.metrics import Metrics
 from session.nodes import Node, Nodes, OneNode
 from session.protocol import Code, Refused
@@ -41,10 +41,6 @@ from session.sentinel import Sentinels
 
 log = logging.getLogger(__name__)
 
-ATTEMPT_SECONDS = 0.5
-READ_SECONDS = 0.01
-"""An attempt whose time is up is given up so much later: a process that stood still sees that the time is up
-before it reads the answer, which has come meanwhile."""
 BUDGET_SECONDS = 2.0
 REPLICAS_MS = 200
 """How long a booking waits for the replicas."""
@@ -151,6 +147,22 @@ def _uses(text: str) -> list[str]:
     return uses[1].split(", ") if uses else []
 
 
+class Then:
+    """A command that must follow a script on the same connection, and its answer."""
+
+    __slots__ = ("answer", "command")
+
+    def __init__(self, command: tuple[Arg, ...]) -> None:
+        self.command = command
+        self.answer: Any = None
+
+
+class _Attempt(NamedTuple):
+    line: Line
+    call: Call
+    after: Call | None
+
+
 class Store:
     """The store of one process. `run` it as a task; then call scripts and plain commands."""
 
@@ -184,9 +196,9 @@ class Store:
             node.drop()
         self.nodes.doubt()
 
-    async def script(
+    def script(
         self, name: str, keys: Sequence[str], args: Sequence[Arg] = (), *, term: int | None = None
-    ) -> list[Any]:
+    ) -> Coroutine[Any, Any, list[Any]]:
         """Run a script of ``session/lua``.
 
         One that came too late is run once more under a renewed lease. One that belongs to a ``term`` of the
@@ -196,7 +208,7 @@ class Store:
             Unavailable: the store did not answer, or refused for a reason of its own.
             RedisError: the script itself is wrong.
         """
-        return (await self._run(name, keys, args, term, None))[0]  # type: ignore[no-any-return]
+        return self._run(name, keys, args, term)
 
     async def script_replicated(
         self, name: str, keys: Sequence[str], args: Sequence[Arg]
@@ -215,36 +227,31 @@ class Store:
         # one at a time: WAIT keeps its connection busy, and who comes behind would be given up
         async with node.replicating:
             if time.monotonic() >= node.replicas_slow_until:
-                wait = ("WAIT", replicas, REPLICAS_MS)
-                answer, acknowledged = await self._run(name, keys, args, None, wait)
-                if acknowledged < replicas:
+                then = Then(("WAIT", replicas, REPLICAS_MS))
+                answer = await self._run(name, keys, args, None, then)
+                if then.answer < replicas:
                     node.replicas_slow_until = time.monotonic() + SLOW_REPLICAS_SECONDS
-                return answer, acknowledged >= replicas
+                return answer, then.answer >= replicas
         return await self.script(name, keys, args), False
 
     async def _run(
-        self,
-        name: str,
-        keys: Sequence[str],
-        args: Sequence[Arg],
-        term: int | None,
-        then: tuple[Arg, ...] | None,
-    ) -> tuple[Any, Any]:
+        self, name: str, keys: Sequence[str], args: Sequence[Arg], term: int | None, then: Then | None = None
+    ) -> Any:
         started = time.monotonic()
         outcome = "none"
         for again in (True, False):
             if term not in {None, self.clock.term}:
                 break
             head: tuple[Arg, ...] = (len(keys), *keys, self.clock.deadline_ms())
-            (answer, after), outcome = await self._within_budget(
+            answer, outcome = await self._within_budget(
                 keys[0],
                 lambda with_text: self._call(name, with_text, head, args),  # noqa: B023 - awaited here
-                then,
                 outcome,
+                then,
             )
             if answer != [b"late"]:
                 self._seconds_of(name).observe(time.monotonic() - started)
-                return answer, after
+                return answer
             if again:
                 await self._renew_lease(outcome)
         self._metrics.store_errors.labels(outcome).inc()
@@ -268,7 +275,7 @@ class Store:
             Unavailable: the store did not answer in time.
         """
         key = command[1] if len(command) > 1 else ""
-        (answer, _), _ = await self._within_budget(key, lambda with_text: command, None, "none")
+        answer, _ = await self._within_budget(key, lambda with_text: command, "none")
         return answer
 
     def _nonce(self) -> str:
@@ -282,73 +289,44 @@ class Store:
         verb, what = ("EVAL", script.text) if with_text else ("EVALSHA", script.sha)
         return (verb, what, *head, self._nonce(), *args)
 
-    async def _attempt(
-        self, key: Arg, command: tuple[Arg, ...], then: tuple[Arg, ...] | None, asked: Node | None = None
-    ) -> tuple[Any, Any]:
-        """The answers of a command, and of one that must follow it on the same connection.
-
-        ``asked`` is whom the one that has the key has named for this time, while its slot is on the move.
-        """
-        node = asked or self.nodes.of(key)
-        if node is None:
-            raise _LostError(sent=False)
-        line = node.apart if then else node.line
-        sent = False
-        try:
-            if asked is not None:
-                # what befalls it befalls the command behind it, which tells
-                line.submit("ASKING").future.add_done_callback(lambda future: future.exception())
-            call: Call = line.submit(*command)
-            after = line.submit(*then) if then else None
-            sent = True
-            # for each command of each user: `asyncio.timeout` costs five times as much
-            timer = asyncio.get_running_loop().call_later(ATTEMPT_SECONDS, _expire, call, after)
-            try:
-                if after is None:
-                    return await call.future, None
-                answers = await asyncio.gather(call.future, after.future, return_exceptions=True)
-            finally:
-                timer.cancel()
-            for answer in answers:
-                if isinstance(answer, BaseException):
-                    raise answer
-            return answers[0], answers[1]
-        except TimeoutError:
-            line.drop_if_silent(ATTEMPT_SECONDS * 0.9)
-            self.nodes.doubt()
-            raise _LostError(sent=call.sent) from None
-        except LineLostError:
-            self.nodes.doubt()
-            raise _LostError(sent=sent and call.sent) from None
-        except ResponseError as error:
-            # a demoted primary keeps the connection; only a new one finds the new primary
-            if "READONLY" in str(error) or isinstance(error, ReadOnlyError):
-                line.drop()
-            named = self.nodes.redirected(error)
-            if named is None or asked is not None:
-                raise
-        return await self._attempt(key, command, then, named)
-
     async def _within_budget(
         self,
         key: Arg,
         command: Callable[[bool], tuple[Arg, ...]],
-        then: tuple[Arg, ...] | None,
         outcome: str,
+        then: Then | None = None,
     ) -> tuple[Any, str]:
         """The answer, and whether an attempt before it may have changed something (``unknown``). ``command``
-        makes one for each attempt, with the text of its script where the store does not have it."""
+        makes one for each attempt, with the text of its script where the store does not have it.
+
+        An attempt is awaited here and not in a function of its own: each more would cost every command of
+        every user.
+        """
         end = time.monotonic() + BUDGET_SECONDS
-        pause = 0.02
+        pause, with_text = 0.02, False
+        named: Node | None = None
         while True:
+            attempt = None
             try:
-                try:
-                    return await self._attempt(key, command(False), then), outcome
-                except NoScriptError:
-                    return await self._attempt(key, command(True), then), outcome
-            except _LostError as error:
-                outcome = "unknown" if error.sent else outcome
+                attempt = self._send(key, command(with_text), then, named)
+                answer = await attempt.call.future
+                if then is not None and attempt.after is not None:
+                    then.answer = await attempt.after.future
+                return answer, outcome  # noqa: TRY300 - six more lines in between would hide what it returns
+            except NoScriptError:
+                if with_text:
+                    raise
+                with_text = True
+                continue
+            except (TimeoutError, LineLostError) as error:
+                outcome = self._lost(attempt, error) or outcome
+                named = None
             except RedisError as error:
+                # whom it names is asked at once, and once
+                found = self._redirected(attempt, error)
+                named = found if named is None else None
+                if named is not None:
+                    continue
                 if not isinstance(error, PASSING) and not any(word in str(error) for word in PASSING_WORDS):
                     raise
                 log.debug("the store refused: %s", error)
@@ -358,20 +336,46 @@ class Store:
             await asyncio.sleep(pause)
             pause = min(pause * 2, 0.2)
 
+    def _send(self, key: Arg, command: tuple[Arg, ...], then: Then | None, named: Node | None) -> _Attempt:
+        """Hand a command, and what must follow it, to the line of whoever has the key; or of whom that one
+        has ``named`` for this time, while the key's slot is on the move.
 
-def _expire(*calls: Call | None) -> None:
-    """The time of commands is up."""
-    asyncio.get_running_loop().call_later(READ_SECONDS, _give_up, *calls)
+        Raises:
+            LineLostError: nobody is known to have it, or too many commands wait already.
+        """
+        node = named or self.nodes.of(key)
+        if node is None:
+            raise LineLostError("nobody is known to have the key")
+        line = node.apart if then else node.line
+        if named is not None:
+            # what befalls it befalls the command behind it, which tells
+            line.submit("ASKING").future.add_done_callback(_take_note)
+        call, after = line.submit(*command), None
+        if then is not None:
+            after = line.submit(*then.command)
+            after.future.add_done_callback(_take_note)
+        return _Attempt(line, call, after)
+
+    def _lost(self, attempt: _Attempt | None, error: Exception) -> str | None:
+        """There was no answer; ``unknown`` where the command may have run, or may yet."""
+        self.nodes.doubt()
+        if attempt is None:
+            return None
+        if isinstance(error, TimeoutError):
+            attempt.line.drop_if_silent(PATIENCE_SECONDS * 0.9)
+        return "unknown" if attempt.call.sent else None
+
+    def _redirected(self, attempt: _Attempt | None, error: RedisError) -> Node | None:
+        """Whom an error reply names."""
+        if attempt is None or not isinstance(error, ResponseError):
+            return None
+        # a demoted primary keeps the connection; only a new one finds the new primary
+        if "READONLY" in str(error) or isinstance(error, ReadOnlyError):
+            attempt.line.drop()
+        return self.nodes.redirected(error)
 
 
-def _give_up(*calls: Call | None) -> None:
-    """Give up commands: what was not sent yet never will be."""
-    for call in calls:
-        if call is not None and not call.future.done():
-            call.future.set_exception(TimeoutError())
-
-
-class _LostError(Exception):
-    def __init__(self, *, sent: bool) -> None:
-        super().__init__(sent)
-        self.sent = sent
+def _take_note(future: "asyncio.Future[Any]") -> None:
+    """Whoever asked has given up, or hears of the same by another way."""
+    if not future.cancelled():
+        future.exception()

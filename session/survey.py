@@ -6,9 +6,9 @@ import re
 from typing import Any
 
 from session.config import ConfigError
-from session.line import LineLostError
+from session.line import PATIENCE_SECONDS, LineLostError
 from session.nodes import Node
-from session.store import ATTEMPT_SECONDS, Arg, Store, Unavailable
+from session.store import Arg, Store, Unavailable
 
 log = logging.getLogger(__name__)
 
@@ -70,7 +70,7 @@ class Survey:
             node.name
             for node, (_, time) in zip(nodes, answers, strict=True)
             if isinstance(time, list)
-            and abs(int(time[0]) * 1000 + int(time[1]) // 1000 - now) > MOST_SKEW_MS + ATTEMPT_SECONDS * 1000
+            and abs(int(time[0]) * 1000 + int(time[1]) // 1000 - now) > MOST_SKEW_MS + PATIENCE_SECONDS * 1000
         )
         for name in skewed - self._skewed:
             log.warning("the clock of %s differs by more than a second: scripts there may be refused", name)
@@ -85,7 +85,7 @@ async def _ask(node: Node, *commands: tuple[Arg, ...]) -> list[Any]:
         futures = [node.line.submit(*command).future for command in commands]
     except LineLostError as error:
         return [error] * len(commands)
-    await asyncio.wait(futures, timeout=ATTEMPT_SECONDS)
+    await asyncio.wait(futures, timeout=PATIENCE_SECONDS)
     return [_result(future) for future in futures]
 
 

@@ -14,11 +14,12 @@ from session import keys
 from session.config import parse
 from session.events import EventDraft
 from session.hub import Room
+from session.line import Call, LineLostError
 from session.listener import Start
 from session.recovery import Position
 from session.sale import Who
 from session.seats import NOTHING, Holding
-from session.store import Arg, Store, _LostError
+from session.store import Arg, Store
 from session.waiting_room import NOWHERE, Place
 from tests.support.parts import Cluster, Tab
 from tests.support.sale import assert_one_holder, holds
@@ -49,19 +50,32 @@ def lose(
     """Lose the answers of a script, so many times; returns the list of those that were lost. ``meanwhile``
     happens after the script has run, and before it is asked for again."""
     lost: list[str] = []
-    ask = store._attempt
+    send = store._send
     script = store._scripts[store.nodes.is_sharded][name]
 
-    async def once(key: Arg, command: tuple[Arg, ...], *then: Any) -> object:
-        answer = await ask(key, command, *then)
-        if command[1] in {script.sha, script.text} and len(lost) < times:
+    async def pass_on(answer: "asyncio.Future[Any]", to: "asyncio.Future[Any]") -> None:
+        (given,) = await asyncio.gather(answer, return_exceptions=True)
+        if isinstance(given, Exception):
+            to.set_exception(given)
+        elif len(lost) < times:
             lost.append(name)
             if meanwhile is not None:
                 await meanwhile()
-            raise _LostError(sent=True)
-        return answer
+            to.set_exception(LineLostError())
+        else:
+            to.set_result(given)
 
-    monkeypatch.setattr(store, "_attempt", once)
+    def once(key: Arg, command: tuple[Arg, ...], *more: Any) -> Any:
+        attempt = send(key, command, *more)
+        if command[1] not in {script.sha, script.text}:
+            return attempt
+        call = Call(command, asyncio.get_running_loop().create_future(), attempt.call.ends)
+        call.sent = True
+        tasks.append(asyncio.create_task(pass_on(attempt.call.future, call.future)))
+        return attempt._replace(call=call)
+
+    tasks: list[asyncio.Task[None]] = []
+    monkeypatch.setattr(store, "_send", once)
     return lost
 
 

@@ -48,6 +48,10 @@ class FakeWire:
             raise answer
         return answer
 
+    def read_buffered(self) -> Iterable[Any]:
+        while not self.answers.empty():
+            yield self.answers.get_nowait()
+
     async def disconnect(self, nowait: bool = False) -> None:
         assert nowait
         self.disconnected = True
@@ -300,6 +304,63 @@ async def test_the_answer_of_what_was_given_up_is_nobody_elses(make: Make) -> No
     assert "for the one that is here" == await outcome(here)
 
 
+async def test_each_command_has_the_same_patience(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Sent or not: without an answer in time it is a `TimeoutError`; an answer that comes after all is nobody
+    else's."""
+    monkeypatch.setattr(line_module, "PATIENCE_SECONDS", 0.2)
+    exchange = Exchange()
+    line = make(exchange)
+    wire = await exchange.wire()
+    first = line.submit("FIRST")
+    await turns()
+    wire.may_write.clear()
+    stuck = line.submit("STUCK")
+    await turns()
+    unsent = line.submit("UNSENT")
+    began = asyncio.get_running_loop().time()
+    outcomes = [await outcome(call) for call in (first, stuck, unsent)]
+    took = asyncio.get_running_loop().time() - began
+    later = line.submit("LATER")
+    wire.may_write.set()
+    wire.answer("first", "stuck", "later")
+
+    assert [TimeoutError] * 3 == [type(error) for error in outcomes]
+    assert [True, True, False] == [call.sent for call in (first, stuck, unsent)]
+    assert 0.1 < took
+    assert "later" == await outcome(later)
+    assert ("UNSENT",) not in wire.sent
+
+
+async def test_who_asked_later_is_waited_for_longer(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The one timer is set again for the next, which is given up in its turn."""
+    monkeypatch.setattr(line_module, "PATIENCE_SECONDS", 0.3)
+    exchange = Exchange()
+    line = make(exchange)
+    await exchange.wire()
+    first = line.submit("FIRST")
+    await asyncio.wait([first.future], timeout=0.15)
+    second = line.submit("SECOND")
+
+    assert isinstance(await outcome(first), TimeoutError)
+    assert not second.future.done()
+    assert isinstance(await outcome(second), TimeoutError)
+
+
+async def test_the_time_of_many_is_kept_by_one_timer(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A timer each would cost a tenth of a command."""
+    exchange = Exchange()
+    line = make(exchange)
+    wire = await exchange.wire()
+    looks: list[float] = []
+    look_at = line._look_at
+    monkeypatch.setattr(line, "_look_at", lambda when: (looks.append(when), look_at(when)))
+    calls = [line.submit(n) for n in range(200)]
+    wire.answer(*range(200))
+
+    assert list(range(200)) == [await outcome(call) for call in calls]
+    assert [calls[0].ends] == looks
+
+
 async def test_a_silent_line_is_dropped(make: Make) -> None:
     """Commands unanswered for so long, and nothing heard: the next one goes over a new connection."""
     exchange = Exchange()
@@ -347,6 +408,20 @@ async def test_more_than_may_wait_is_refused_at_once(make: Make, monkeypatch: py
     await eventually(lambda: exchange.tries > 2, "it forgot what was given up")
 
     assert not line.submit("X").sent
+
+
+async def test_no_answer_behind_another_one_is_an_answer(make: Make) -> None:
+    """What came together with an answer, and is neither one nor an error reply, ends the connection too."""
+    exchange = Exchange()
+    line = make(exchange)
+    wire = await exchange.wire()
+    one, two = line.submit("ONE"), line.submit("TWO")
+    await turns()
+    wire.answer("one", ConnectionError("it has gone"))
+
+    assert "one" == await outcome(one)
+    assert isinstance(await outcome(two), LineLostError)
+    assert await exchange.wire(1)
 
 
 async def test_goes_on_connecting(make: Make) -> None:
