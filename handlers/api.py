@@ -28,13 +28,14 @@ from handlers.audit import Audit, Call, fingerprint, request_id
 from handlers.base import MAX_EVENT_BODY_BYTES, Handler, api_key_of
 from handlers.doorway import Doorway
 from session.events import EventDraft
+from session.identity import sign_in_mark, token_mark
 from session.manager import Session
 from session.protocol import MAX_DATA_BYTES, Code, EventId, Refused, RoomName, RoomPosition, SeatIds, UserId
 from session.recorder import Happened, history
 from session.sale import Who
 from session.services import Services
 from session.store import Unavailable
-from session.tokens import Word, sign_in_mark, token_mark
+from session.tokens import Word
 
 PUBLIC_MAX_AGE_SECONDS = 2
 IDEMPOTENCY_KEY = re.compile(r"[!-~]{1,128}")

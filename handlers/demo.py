@@ -13,8 +13,8 @@ from tornado.web import HTTPError
 from handlers.answers import Booked
 from handlers.api import idempotency_key
 from handlers.base import Handler
+from session.identity import Identity
 from session.protocol import Code, EventId, Refused, SeatIds, UnixMs
-from session.tokens import Identity
 
 log = logging.getLogger(__name__)
 

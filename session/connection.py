@@ -8,8 +8,8 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Protocol
 
+from session.identity import Identity
 from session.protocol import Close, Code, Event, Refused, TokenExpiring, pack
-from session.tokens import Identity
 
 if TYPE_CHECKING:
     from session.hub import Room

@@ -18,6 +18,7 @@ from session.boards import Boards
 from session.config import Config
 from session.connection import Connection
 from session.hub import Hub, State
+from session.identity import Identity
 from session.janitor import Janitor, plan_renewal
 from session.leases import Leases
 from session.listener import Admission, Listener, Start
@@ -54,7 +55,7 @@ from session.recovery import Position
 from session.sale import Replaced
 from session.seats import NOTHING, Holding
 from session.store import Store, Unavailable
-from session.tokens import Expired, Identity, Verifier
+from session.tokens import Expired, Verifier
 from session.turnstile import Turnstile, retry_after_ms
 from session.waiting_room import Place
 

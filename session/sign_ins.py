@@ -14,9 +14,10 @@ from typing import NamedTuple
 
 from session import keys
 from session.config import Config
+from session.identity import sign_in_mark
 from session.protocol import Code, Refused
 from session.store import Arg, Store
-from session.tokens import LEEWAY_SECONDS, USER_ID, Issuer, RefreshToken, Verifier, sign_in_mark
+from session.tokens import LEEWAY_SECONDS, USER_ID, Issuer, RefreshToken, Verifier
 
 MAX_NAME_LENGTH = 128
 ROLE = "user"

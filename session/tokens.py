@@ -29,8 +29,10 @@ from jwt.algorithms import HMACAlgorithm
 from msgspec import UNSET, Meta, Raw, Struct, UnsetType
 
 from session.config import Config, ConfigError
+from session.identity import Identity, sign_in_mark, token_mark
 from session.jwks import KeySet
 from session.protocol import Code, Refused
+from session.verified import Verified
 
 LEEWAY_SECONDS = 5
 """Clocks of two machines differ by so much at most."""
@@ -41,10 +43,6 @@ CURVES = {"secp256r1": "ES256", "secp384r1": "ES384", "secp521r1": "ES512"}
 ALGORITHMS = frozenset((*SHARED, *RSA, *CURVES.values(), "EdDSA"))
 KEY_SET_DEFAULT = ("RS256", "ES256", "EdDSA")
 
-OPEN = frozenset({"event", "queue", "seats"})
-"""Namespaces that a token opens without a pattern."""
-CLOSED = frozenset({"user", "queue", "seats"})
-"""Namespaces that no pattern opens."""
 REFRESH = "refresh"
 """The purpose of a refresh token."""
 ENTRY = "entry"
@@ -99,50 +97,6 @@ _sign_in_claims = msgspec.json.Decoder(_SignInClaims)
 _refresh_claims = msgspec.json.Decoder(_RefreshClaims)
 
 
-# --- who ---
-
-
-class Identity(Struct, frozen=True):
-    """What a valid token says. ``expires_at`` is Unix seconds, ``sign_in`` the claim ``sid``."""
-
-    user_id: str
-    role: str
-    expires_at: int
-    sign_in: str | None
-    marks: tuple[str, ...]
-    """Each of them ends it when it is among the user's revoked ones; the last is of this very token."""
-    issued_at_ms: int = 0
-    """Unix ms by the clock of who signed it; 0 where the token does not say."""
-    rooms: tuple[str, ...] = ()
-    publish: tuple[str, ...] = ()
-
-    @property
-    def mark(self) -> str:
-        """What signing out with this token revokes: the sign-in, or the token where it names none."""
-        return self.marks[-1] if self.sign_in is None else sign_in_mark(self.sign_in)
-
-    def is_revoked_by(self, revoked: Iterable[str]) -> bool:
-        """Whether one of a user's revocations means this token: a mark of its own, or ``i:`` and until when
-        (Unix ms) all that was issued is revoked."""
-        return any(
-            self.issued_at_ms <= int(mark[2:]) if mark.startswith("i:") else mark in self.marks
-            for mark in revoked
-        )
-
-    def may_join(self, room: str) -> bool:
-        """Whether the user may be in a room; who has a place in a line is not asked here."""
-        namespace, _, ident = room.partition(":")
-        if namespace == "user":
-            return ident == self.user_id
-        if namespace in OPEN:
-            return True
-        return namespace not in CLOSED and _matches(self.rooms, room)
-
-    def may_publish(self, room: str) -> bool:
-        """Whether the user may say something in a room."""
-        return room.partition(":")[0] not in CLOSED and _matches(self.publish, room)
-
-
 @dataclass(frozen=True, slots=True)
 class RefreshToken:
     """What a valid refresh token says: its ``generation``, from 1, and when the sign-in ends (Unix
@@ -152,20 +106,6 @@ class RefreshToken:
     sign_in: str
     generation: int
     ends_at: int
-
-
-def sign_in_mark(sign_in: str) -> str:
-    """The revocation mark of a sign-in."""
-    return f"s:{sign_in}"
-
-
-def token_mark(jti: str) -> str:
-    """The revocation mark of a token that has a name of its own."""
-    return f"j:{jti}"
-
-
-def _matches(patterns: Iterable[str], room: str) -> bool:
-    return any(room.startswith(p[:-1]) if p.endswith("*") else room == p for p in patterns)
 
 
 def _marks(token: str, claims: _Claims) -> tuple[str, ...]:
@@ -429,6 +369,7 @@ class Verifier:
             )
         self._config = config
         self._jws = _make_jws()
+        self._verified = Verified(config.max_connections)
         self.on_previous: Callable[[], object] = lambda: None
         """Told that a token came that the previous secret has signed."""
         self._keys = _secret_keys(config, secret)
@@ -454,6 +395,10 @@ class Verifier:
         Raises:
             Refused: it is invalid or expired; or the keys to tell with could not be had yet (unavailable).
         """
+        keys = self._keys if self._key_set is None else self._key_set.keys
+        known = self._verified.find(token, keys)
+        if known is not None:
+            return known
         header = _read_header(token)
         opened = _open(self._jws, token, self._candidates(header))
         if opened is None and await self._learn(header):
@@ -461,9 +406,12 @@ class Verifier:
         if opened is None:
             _invalid("the token is not signed with a key and an algorithm that count here")
         payload, key = opened
+        identity = self._identity(token, _read_claims(_sign_in_claims, payload, self._config))
         if key.is_previous:
             self.on_previous()
-        return self._identity(token, _read_claims(_sign_in_claims, payload, self._config))
+        else:
+            self._verified.keep(token, identity)
+        return identity
 
     def _candidates(self, header: _Header) -> list[_Key]:
         """The keys that may have signed it: of a set the one it names, or the only one possible."""

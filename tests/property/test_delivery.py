@@ -21,10 +21,10 @@ from tornado.ioloop import IOLoop
 from session.config import parse
 from session.connection import Connection
 from session.hub import State
+from session.identity import Identity
 from session.recovery import Position
 from session.services import Services, build
 from session.store import Unavailable
-from session.tokens import Identity
 from tests.support.stores import StoreProcess
 from tests.support.tokens import SECRET
 from tests.support.waiting import eventually

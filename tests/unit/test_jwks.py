@@ -354,21 +354,23 @@ async def test_nobody_waits_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 async def test_keys_are_fetched_again_by_themselves(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Also without unknown key ids: a key that was withdrawn is forgotten."""
+    """Also without unknown key ids: a key that was withdrawn is forgotten, and so is what it has signed."""
     monkeypatch.setattr(jwks, "REFRESH_SECONDS", 0.01)
     async with key_server() as issuer:
         issuer.publish(RSA.jwk(kid="r"))
         async with running(issuer) as by:
-            await by.verify(signed(RSA, "r"))
+            known = signed(RSA, "r")
+            await by.verify(known)
             issuer.publish(P256.jwk(kid="p"))
 
             async def is_forgotten() -> bool:
                 with contextlib.suppress(Refused):
-                    await by.verify(signed(RSA, None))
+                    await by.verify(known)
                     return False
                 return True
 
             await eventually(is_forgotten, "the withdrawn key is forgotten")
+            assert Code.TOKEN_INVALID is (await refusal(signed(RSA, None), by)).code
 
 
 async def test_a_failed_first_download_is_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from session.connection import Connection
+from session.identity import Identity
 from session.logs import JsonFormatter, TextFormatter
-from session.tokens import Identity
 
 
 class Silent:

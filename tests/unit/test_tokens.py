@@ -14,8 +14,9 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from session.config import Config, ConfigError
+from session.identity import Identity
 from session.protocol import Code, Refused
-from session.tokens import Identity, Issuer, RefreshToken, Verifier, _make_jws
+from session.tokens import Issuer, RefreshToken, Verifier, _make_jws
 from tests.support.keys import HS256, Pair, claims, encoded, forged
 from tests.support.tokens import SECRET, token
 
