@@ -135,7 +135,7 @@ def growing(result: Result) -> list[dict[str, Any]]:
                     for size in growth.sizes(result)
                     if name != "kb" or size >= growth.LEAST
                 ]
-                for system, figures in result["systems"].items()
+                for system, figures in growth.measured(result, name).items()
             },
         }
         for name, title in GROWTH
