@@ -19,6 +19,7 @@ from session.manager import SessionManager
 from session.metrics import Metrics
 from session.presence import Presence
 from session.recorder import Recorder
+from session.restoring import Restorer
 from session.rooms import Rooms
 from session.seat_commands import SeatCommands
 from session.seats import Seats
@@ -95,8 +96,12 @@ def build(config: Config, *, redis_url: str, secret: str, api_key: str) -> Servi
         ticker=ticker, issuer=issuer, recorder=recorder, metrics=metrics,
     )  # fmt: skip
     janitor = Janitor(manager, hub, leases)
+    restorer = Restorer(
+        config=config, metrics=metrics, store=store, hub=hub, listener=listener, leases=leases, lobby=lobby,
+        boards=boards, recorder=recorder,
+    )  # fmt: skip
     entrance = Entrance(
-        config=config, metrics=metrics, store=store, verifier=verifier, manager=manager, hub=hub,
+        metrics=metrics, store=store, verifier=verifier, manager=manager, restorer=restorer, hub=hub,
         listener=listener, leases=leases, janitor=janitor, lobby=lobby, boards=boards, recorder=recorder,
     )  # fmt: skip
     watch.on_doubt = janitor.doubt

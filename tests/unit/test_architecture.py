@@ -26,7 +26,7 @@ LEAVES = {"protocol", "recovery", "config", "metrics", "keys", "log", "logs"}
 SERVICES = {"rooms", "events", "manager", "sign_ins", "waiting_room", "seats"}
 LAYERS = [
     {"handlers"},
-    {"session.commands", "session.entrance", "session.services"},
+    {"session.commands", "session.entrance", "session.restoring", "session.services"},
     {f"session.{name}" for name in SERVICES},
     {"session.leases", "session.tokens"},
     {"session.survey"},
