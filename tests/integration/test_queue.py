@@ -424,6 +424,16 @@ async def test_a_deleted_event_ends_a_line_that_never_moved(servers: Servers, co
         await client.expect("queue-left")
 
 
+async def test_who_leaves_a_line_that_never_was_is_not_in_it(servers: Servers, connect: Connect) -> None:
+    """Leaving what was not joined is `not_joined`, whether there is such an event or not."""
+    (a,) = servers(1)
+    mina = await connect(a, user="mina")
+
+    answer = await mina.call("leave-queue", eventId="nowhere")
+
+    assert "not_joined" == answer["code"]
+
+
 async def test_a_user_stands_in_sixteen_lines_and_no_more(servers: Servers, connect: Connect) -> None:
     """The seventeenth is refused, no place is lost; lines that lead to nothing make room."""
     (a,) = servers(1)
