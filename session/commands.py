@@ -149,10 +149,11 @@ class Commands:
 
     async def _count_in(self, connection: Connection, name: str, leaves: Collection[str]) -> None:
         """See that a connection is counted where it comes in, and no more where it leaves for it."""
-        events = [self._presence.goes(room.removeprefix("event:")) for room in leaves]
-        if name not in connection.rooms:
-            events.append(self._presence.comes(name.removeprefix("event:")))
-        await asyncio.gather(*events)
+        is_new = name not in connection.rooms
+        await asyncio.gather(
+            self._presence.comes(name.removeprefix("event:"), is_new=is_new),
+            *(self._presence.goes(room.removeprefix("event:")) for room in leaves),
+        )
 
     async def _leave_event(
         self, connection: Connection, command: LeaveEvent, cid: CommandId | UnsetType

@@ -80,18 +80,18 @@ class Presence:
         counts = await self._rooms.counts(event_id)
         return sum(n for instance, n in counts.items() if self._leases.is_living(instance))
 
-    async def comes(self, event_id: str) -> None:
-        """A connection is about to come into an event, whose room is open or opening here: see that its
-        answer, and those of other servers from now on, say so.
+    async def comes(self, event_id: str, *, is_new: bool) -> None:
+        """A connection is about to come into an event, whose room is open or opening here, or is in there
+        already: see that its answer, and those of other servers from now on, say how many there are.
 
         Raises:
             Unavailable: the store did not answer in time.
         """
         room = self._hub.rooms.get(PREFIX + event_id)
-        if room is None or (len(room) >= FEW and room.counts_at):
+        if room is None or (room.counts_at and not (is_new and len(room) < FEW)):
             return
         if len(room) < FEW:
-            counts = await self._write_ahead(room, event_id, 1)
+            counts = await self._write_ahead(room, event_id, int(is_new))
         else:
             counts = await self._asking(room, self._rooms.counts(event_id))
         if not all(self._leases.knows(instance) for instance in counts):

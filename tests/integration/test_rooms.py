@@ -248,10 +248,22 @@ async def test_who_joins_is_told_how_many_there_are(servers: Servers, connect: C
     counts = [(await client.do("join-event", eventId="5"))["userCount"] for client in clients]
     await clients[1].do("leave-event", eventId="5")
     await clients[2].do("join-event", eventId="6")
+    back = await connect(b, user="1", resume={"event:5": {"epoch": "", "offset": 0}})
+    counts.append((await back.do("join-event", eventId="5"))["userCount"])
     fewer = (await (await connect(a, user="9")).do("join-event", eventId="5"))["userCount"]
 
-    assert [1, 2, 3, 4, 5] == counts
-    assert 4 == fewer
+    assert [1, 2, 3, 4, 5, 4] == counts
+    assert 5 == fewer
+
+
+async def test_who_came_back_by_resume_is_told_so_too(servers: Servers, connect: Connect) -> None:
+    """To a server that had nobody of the event so far."""
+    a, b = servers(2)
+    await (await connect(a, user="1")).do("join-event", eventId="5")
+    back = await connect(b, user="2", resume={"event:5": {"epoch": "", "offset": 0}})
+    await back.expect("session-restored")
+
+    assert 2 == (await back.do("join-event", eventId="5"))["userCount"]
 
 
 async def test_room_info_is_sent_on_change_alone(servers: Servers, connect: Connect) -> None:
