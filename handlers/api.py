@@ -414,7 +414,12 @@ class NoSuchCall(ApiHandler):
 
 
 class PublicHandler(Handler):
-    """Base of what everyone may read, and caches may keep for a moment; Tornado adds the ``ETag``."""
+    """Base of what everyone may read, from pages of any site, and caches may keep for a moment; Tornado adds
+    the ``ETag``."""
+
+    def set_default_headers(self) -> None:
+        """A shop's own page shows what there is to see: nothing of it is anybody's."""
+        self.set_header("Access-Control-Allow-Origin", "*")
 
     def cacheable(self, value: Any) -> None:
         """Finish with JSON that may be kept."""

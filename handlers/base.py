@@ -44,6 +44,8 @@ CODE_OF = {
     405: "method_not_allowed",
     409: "conflict",
     413: "too_large",
+    426: "upgrade_required",
+    503: "unavailable",
 }
 
 
@@ -86,6 +88,36 @@ class Edge(RequestHandler):
         except ValueError:
             return False
 
+    @classmethod
+    def methods(cls) -> list[str]:
+        """The methods that there are here (RFC 9110, 15.5.6)."""
+        missing = RequestHandler._unimplemented_method
+        return [name for name in cls.SUPPORTED_METHODS if getattr(cls, name.lower(), missing) is not missing]
+
+    def answer(self, value: Any, status: int = 200) -> None:
+        """Finish with JSON."""
+        self.set_status(status)
+        self.set_header("Content-Type", "application/json; charset=utf-8")
+        self.finish(msgspec.json.encode(value))
+
+    def write_error(self, status_code: int, **kwargs: Any) -> None:
+        """Every error is ``{"error":{"code","message","details"?}}``."""
+        error = kwargs.get("exc_info", (None, None, None))[1]
+        if isinstance(error, Refused):
+            fault = Fault(error.code.value, error.message, UNSET if error.details is None else error.details)
+        else:
+            said = error.log_message if isinstance(error, HTTPError) else None
+            fault = Fault(CODE_OF.get(status_code, "error"), said or self._reason)
+        if status_code == 503:
+            self.set_header("Retry-After", "1")
+        if status_code == 401:
+            self.set_header("WWW-Authenticate", "Bearer")
+        if status_code == 405:
+            self.set_header("Allow", ", ".join(self.methods()))
+        if status_code == 426:
+            self.set_header("Sec-WebSocket-Version", "13")
+        self.answer(Problem(fault), status_code)
+
 
 class Handler(Edge):
     """Base of the HTTP handlers. A `Refused` that escapes becomes its JSON error."""
@@ -96,12 +128,6 @@ class Handler(Edge):
     def most_body_bytes(cls, request: HTTPServerRequest, services: Services) -> int:
         """How much of a body is kept, asked as soon as the request's head has come."""
         return cls.max_body_bytes
-
-    @classmethod
-    def methods(cls) -> list[str]:
-        """The methods that there are here (RFC 9110, 15.5.6)."""
-        missing = RequestHandler._unimplemented_method
-        return [name for name in cls.SUPPORTED_METHODS if getattr(cls, name.lower(), missing) is not missing]
 
     def prepare(self) -> None:
         """Refuse bodies over this handler's limit."""
@@ -120,12 +146,6 @@ class Handler(Edge):
             raise Refused(Code.BAD_MESSAGE, str(error)) from None
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             raise Refused(Code.BAD_JSON, "the body is not JSON") from None
-
-    def answer(self, value: Any, status: int = 200) -> None:
-        """Finish with JSON."""
-        self.set_status(status)
-        self.set_header("Content-Type", "application/json; charset=utf-8")
-        self.finish(msgspec.json.encode(value))
 
     def require_api_key(self) -> None:
         """Raise 404 where no key is configured, 401 where another or none was sent."""
@@ -151,22 +171,6 @@ class Handler(Edge):
         if isinstance(error, Refused):
             status_code = STATUS_OF.get(error.code, 400)
         super().send_error(status_code, **kwargs)
-
-    def write_error(self, status_code: int, **kwargs: Any) -> None:
-        """Every error is ``{"error":{"code","message","details"?}}``."""
-        error = kwargs.get("exc_info", (None, None, None))[1]
-        if isinstance(error, Refused):
-            fault = Fault(error.code.value, error.message, UNSET if error.details is None else error.details)
-        else:
-            said = error.log_message if isinstance(error, HTTPError) else None
-            fault = Fault(CODE_OF.get(status_code, "error"), said or self._reason)
-        if status_code == 503:
-            self.set_header("Retry-After", "1")
-        if status_code == 401:
-            self.set_header("WWW-Authenticate", "Bearer")
-        if status_code == 405:
-            self.set_header("Allow", ", ".join(self.methods()))
-        self.answer(Problem(fault), status_code)
 
 
 class NotFound(Handler):

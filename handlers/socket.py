@@ -18,6 +18,8 @@ log = logging.getLogger(__name__)
 
 KEY = re.compile(r"[A-Za-z0-9+/]{22}==")
 """16 bytes in base64 (RFC 6455, 4.1)."""
+VERSION = "13"
+"""Of the protocol, as clients name it (RFC 6455, 4.1)."""
 
 
 class Socket(Edge, WebSocketHandler):
@@ -40,15 +42,22 @@ class Socket(Edge, WebSocketHandler):
     def prepare(self) -> None:
         """A server that is going away takes nobody in."""
         if self.services.hub.draining:
-            self.set_header("Retry-After", "1")
             raise HTTPError(503, "this server is going away")
 
     async def get(self, *args: Any, **kwargs: Any) -> None:
-        """Tornado's handshake, which would take any key, and HTTP/1.0."""
-        if not KEY.fullmatch(self.request.headers.get("Sec-WebSocket-Key", "")):
+        """Tornado's handshake, which would take any key, and HTTP/1.0, and refuses with a text."""
+        headers = self.request.headers
+        connection = [word.strip() for word in headers.get("Connection", "").lower().split(",")]
+        if headers.get("Upgrade", "").lower() != "websocket" or "upgrade" not in connection:
+            raise HTTPError(400, "a WebSocket is opened here: Upgrade, Connection")
+        if not KEY.fullmatch(headers.get("Sec-WebSocket-Key", "")):
             raise HTTPError(400, "a WebSocket is opened here: Sec-WebSocket-Key")
         if self.request.version != "HTTP/1.1":
             raise HTTPError(400, "a WebSocket is opened by HTTP/1.1")
+        if self._check_cross_origin(self.check_origin) is not None:
+            raise HTTPError(403, "pages of this origin may not connect")
+        if headers.get("Sec-WebSocket-Version") != VERSION:
+            raise HTTPError(426, f"a WebSocket of version {VERSION} is opened here")
         await super().get(*args, **kwargs)
 
     def check_origin(self, origin: str) -> bool:
@@ -56,10 +65,8 @@ class Socket(Edge, WebSocketHandler):
         allowed = self.services.config.allowed_origins
         return "*" in allowed or origin.lower().rstrip("/") in {o.lower().rstrip("/") for o in allowed}
 
-    def get_websocket_protocol(self) -> WebSocketProtocol | None:
+    def get_websocket_protocol(self) -> WebSocketProtocol:
         """The handshake alone; frames are our own, and pings, because Tornado's close with 1000."""
-        if self.request.headers.get("Sec-WebSocket-Version") != "13":
-            return None
         return Handshake(self, False, _WebSocketParams())
 
     def log_exception(self, typ: Any, value: Any, tb: Any) -> None:
@@ -75,10 +82,6 @@ class Socket(Edge, WebSocketHandler):
             if name == "token":
                 return value.decode(errors="replace")
             raise BadCommand(Code.BAD_MESSAGE, f"{name}: is not UTF-8") from None
-
-    def write_error(self, status_code: int, **kwargs: Any) -> None:
-        """A refused upgrade is a short text."""
-        self.finish(f"{status_code} {self._reason}\n")
 
     # --- behind it ---
 

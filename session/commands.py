@@ -3,7 +3,7 @@
 import asyncio
 import functools
 import secrets
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from typing import Any
 
 from msgspec import UNSET, UnsetType
@@ -114,7 +114,7 @@ class Commands:
         check_room_limit(connection, name, self._config.max_rooms, leaves)
         admission, *_ = await asyncio.gather(
             self._listener.admit(name, position(command.since)),
-            self._presence.learn(event_id),
+            self._count_in(connection, name, leaves),
             self._entrance.attached(
                 connection,
                 lambda: self._manager.update(
@@ -130,8 +130,10 @@ class Commands:
         connection.event_id = event_id
         entered = enter(self._listener, connection, name, admission, command.since)
         recovered = recovery(entered, command.since)
-        # the answer says another count than the others were told last: tell all of them the next one
-        admission.room.tell_count_again()
+        count = self._presence.total(admission.room)
+        if count != admission.room.told_count:
+            # the others were told another one last: tell all of them the next one
+            admission.room.tell_count_again()
         connection.send(
             EventJoined(
                 id=cid,
@@ -139,10 +141,18 @@ class Commands:
                 room=name,
                 epoch=entered.epoch,
                 offset=entered.offset,
-                user_count=self._presence.total(admission.room),
+                user_count=count,
                 recovered=recovered[0],
                 missed=recovered[1],
             )
+        )
+
+    async def _count_in(self, connection: Connection, name: str, leaves: Collection[str]) -> None:
+        """See that a connection is counted where it comes in, and no more where it leaves for it."""
+        is_new = name not in connection.rooms
+        await asyncio.gather(
+            self._presence.comes(name.removeprefix("event:"), is_new=is_new),
+            *(self._presence.goes(room.removeprefix("event:")) for room in leaves),
         )
 
     async def _leave_event(
@@ -150,12 +160,16 @@ class Commands:
     ) -> None:
         event_id = str(command.event_id)
         room = joined(connection, f"event:{event_id}")
-        await self._entrance.attached(
-            connection,
-            lambda: self._manager.clear(
-                connection.user_id, "event_id", event_id, note=f"room left {room.name}", by=fence(connection)
+        await asyncio.gather(
+            self._presence.goes(event_id),
+            self._entrance.attached(
+                connection,
+                lambda: self._manager.clear(
+                    connection.user_id, "event_id", event_id, note=f"room left {room.name}",
+                    by=fence(connection),
+                ),
             ),
-        )
+        )  # fmt: skip
         room.leave(connection)
         if connection.event_id == event_id:
             connection.event_id = None

@@ -199,6 +199,11 @@ class Crowd:
 
     # --- positions ---
 
+    @property
+    def is_shorter(self) -> bool:
+        """Whether somebody left the line since the last count, and somebody here stands in it."""
+        return bool(self._gone and self._order)
+
     def count(self, figures: Figures, now: float) -> Iterable[tuple[str, Waiter]]:
         """Move everyone up by those who have gone from before; yields whom to tell: who has moved, those far
         back more rarely, and everyone where it became known how long it takes, or unknown."""

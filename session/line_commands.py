@@ -21,7 +21,7 @@ from session.naming import Naming
 from session.protocol import Code, CommandId, JoinQueue, LeaveQueue, QueueJoined, QueueLeft, Refused
 from session.recorder import Recorder
 from session.sale import Who
-from session.waiting_room import WaitingRooms
+from session.waiting_room import Left, WaitingRooms
 
 Handler = Callable[[Connection, Any, CommandId | UnsetType], Awaitable[None]]
 
@@ -79,7 +79,13 @@ class LineCommands:
         who = Who.of(connection)
         # another of the user's connections may join at the same time: its name for the place is another
         name = await self._manager.named(connection.user_id, LINE, event_id)
-        left = await self._waiting_rooms.leave(event_id, who)
+        try:
+            left = await self._waiting_rooms.leave(event_id, who)
+        except Refused as refused:
+            # who asks to be in no line is so where there is none, too
+            if refused.code is not Code.NOT_FOUND:
+                raise
+            left = Left(had=False, offset=0)
         self._lobby.left(connection, event_id, left.offset)
         if connection.queue_event_id == event_id:
             connection.queue_event_id = None

@@ -26,7 +26,7 @@ from session.sale import Replaced, Who
 from session.store import DEADLINE_MS, Store, Unavailable
 from session.ticker import Ticker
 from session.tokens import Issuer
-from session.waiting_room import ADMITTED, BATCH, NO_FIGURES, NOWHERE, WAITING, Place, WaitingRooms
+from session.waiting_room import ADMITTED, BATCH, NOWHERE, WAITING, Figures, Place, WaitingRooms
 
 log = logging.getLogger(__name__)
 P = TypeVar("P", Place, Place | None)
@@ -170,8 +170,7 @@ class Lobby:
         before = crowd.put(user_id, now)
         is_news = is_new if before is None else (before.status, before.told) != (now.status, now.position)
         if is_news:
-            event = self._event(crowd.event_id, user_id, now.status, now.position, now.until)
-            self._hub.tell(user_id, event, but=connection.socket_id)
+            self._hub.tell(user_id, self._event(crowd.event_id, user_id, now), but=connection.socket_id)
         return now
 
     def left(self, connection: Connection, event_id: str, offset: int) -> None:
@@ -239,7 +238,7 @@ class Lobby:
         if user_id in self._hub.users:
             self._recorder.queue(user_id, event_id, ADMITTED)
             self._note_wait(event_id, user_id)
-            self._hub.tell(user_id, self._event(event_id, user_id, ADMITTED, 0, until))
+            self._hub.tell(user_id, self._allowed(event_id, user_id, until))
 
     def _note_wait(self, event_id: str, user_id: str) -> None:
         """How long a user has waited; of one who took its place elsewhere that is not known here."""
@@ -307,13 +306,19 @@ class Lobby:
 
     def tell(self, connection: Connection, event_id: str, place: Place) -> None:
         """Tell one connection where its user stands."""
-        connection.send(self._event(event_id, connection.user_id, place.status, place.position, place.until))
+        connection.send(self._event(event_id, connection.user_id, place))
 
-    def _event(self, event_id: str, user_id: str, status: str, position: int, until: int | None) -> Event:
-        if status == ADMITTED:
-            pass_ = self.passed(event_id, user_id, until)
-            return QueueEntryAllowed(event_id=event_id, expires_at=until, pass_=pass_)
-        figures = self._ticker.figures.get(event_id, NO_FIGURES)
+    def _event(self, event_id: str, user_id: str, place: Place) -> Event:
+        if place.status == ADMITTED:
+            return self._allowed(event_id, user_id, place.until)
+        return self._updated(event_id, place.position, place.figures)
+
+    def _allowed(self, event_id: str, user_id: str, until: int | None) -> QueueEntryAllowed:
+        pass_ = self.passed(event_id, user_id, until)
+        return QueueEntryAllowed(event_id=event_id, expires_at=until, pass_=pass_)
+
+    @staticmethod
+    def _updated(event_id: str, position: int, figures: Figures) -> QueueUpdated:
         return QueueUpdated(
             event_id=event_id,
             position=position,
@@ -332,6 +337,9 @@ class Lobby:
     async def _count_one(self, crowd: Crowd) -> None:
         self._close_if_empty(crowd)
         figures = self._ticker.figures.get(crowd.event_id)
+        if figures is not None and crowd.is_shorter:
+            # those of the last tick may count some who have gone: "2 of 3", and nobody is third
+            figures = await self._ticker.fresh(crowd.event_id)
         if figures is None:
             return
         moved = list(crowd.count(figures, time.monotonic()))
@@ -339,8 +347,7 @@ class Lobby:
             for user_id, waiter in moved[at : at + AT_ONCE]:
                 # it may have left while others were told
                 if waiter.status == WAITING and crowd.users.get(user_id) is waiter:
-                    event = self._event(crowd.event_id, user_id, WAITING, waiter.position, None)
-                    self._hub.tell(user_id, event)
+                    self._hub.tell(user_id, self._updated(crowd.event_id, waiter.position, figures))
             await asyncio.sleep(0)
 
     def _close_if_empty(self, crowd: Crowd) -> None:
@@ -464,7 +471,7 @@ class Lobby:
             return
         before = crowd.put(user_id, now)
         if before is None or (before.status, before.told) != (now.status, now.position):
-            self._hub.tell(user_id, self._event(crowd.event_id, user_id, now.status, now.position, now.until))
+            self._hub.tell(user_id, self._event(crowd.event_id, user_id, now))
 
     def _learn_of_loss(self, crowd: Crowd, user_id: str, place: Place | None) -> None:
         """A user has no place any more. If the ledger says so, that is told when it is heard; else the store

@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from collections.abc import Awaitable
 
 from session.hub import NO_COUNTS, Hub, Room
 from session.leases import Leases
@@ -15,6 +16,8 @@ REFRESH_SECONDS = 10.0
 CROWD = 1000
 CROWD_SECONDS = 5.0
 """Above so many connections an event's count is told only so often."""
+FEW = 16
+"""Up to so many here, who comes or goes is counted before it is answered; a crowd, once a round."""
 PREFIX = "event:"
 
 
@@ -25,6 +28,8 @@ class Presence:
         self._rooms = rooms
         self._hub = hub
         self._leases = leases
+        self._on_the_way: dict[str, int] = {}
+        """Event -> how many more there will be here when those have been answered who come and go now."""
 
     async def run(self) -> None:
         """Write, and tell, until cancelled."""
@@ -75,21 +80,59 @@ class Presence:
         counts = await self._rooms.counts(event_id)
         return sum(n for instance, n in counts.items() if self._leases.is_living(instance))
 
-    async def learn(self, event_id: str) -> None:
-        """Read the other servers' counts of an event that was not open here.
+    async def comes(self, event_id: str, *, is_new: bool) -> None:
+        """A connection is about to come into an event, whose room is open or opening here, or is in there
+        already: see that its answer, and those of other servers from now on, say how many there are.
 
         Raises:
             Unavailable: the store did not answer in time.
         """
         room = self._hub.rooms.get(PREFIX + event_id)
-        if room is None or not room.counts_at:
-            counts = await self._rooms.counts(event_id)
-            if not all(self._leases.knows(instance) for instance in counts):
-                # a server that has only just begun
-                await self._leases.renew()
-            room = self._hub.rooms.get(PREFIX + event_id)
-            if room is not None:
-                room.counts = {**counts, **room.counts}
+        if room is None or (room.counts_at and not (is_new and len(room) < FEW)):
+            return
+        if len(room) < FEW:
+            counts = await self._write_ahead(room, event_id, int(is_new))
+        else:
+            counts = await self._asking(room, self._rooms.counts(event_id))
+        if not all(self._leases.knows(instance) for instance in counts):
+            # a server that has only just begun
+            await self._leases.renew()
+
+    async def goes(self, event_id: str) -> None:
+        """A connection is about to leave an event.
+
+        Raises:
+            Unavailable: the store did not answer in time.
+        """
+        room = self._hub.rooms.get(PREFIX + event_id)
+        if room is not None and 0 < len(room) <= FEW:
+            await self._write_ahead(room, event_id, -1)
+
+    async def _write_ahead(self, room: Room, event_id: str, more: int) -> dict[str, int]:
+        """Write how many there will be here in a moment; if it comes otherwise, the next round mends it."""
+        self._on_the_way[event_id] = self._on_the_way.get(event_id, 0) + more
+        count = max(0, len(room) + self._on_the_way[event_id])
+        # noted first: it may be written though the answer is lost
+        room.local_count_told = count
+        try:
+            return await self._asking(
+                room, self._rooms.tell_count(event_id, self._leases.instance, count, ())
+            )
+        finally:
+            self._on_the_way[event_id] -= more
+            if not self._on_the_way[event_id]:
+                del self._on_the_way[event_id]
+
+    @staticmethod
+    async def _asking(room: Room, answer: Awaitable[dict[str, int]]) -> dict[str, int]:
+        """Take over the counts that the store tells, but those that were heard since it was asked."""
+        heard, room.counts_heard = room.counts_heard, NO_COUNTS
+        try:
+            counts = await answer
+            room.counts = {**counts, **room.counts_heard}
+        finally:
+            room.counts_heard = {**heard, **room.counts_heard}
+        return counts
 
     def _tell(self, room: Room, now: float) -> None:
         total = self.total(room)

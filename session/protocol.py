@@ -3,6 +3,7 @@
 Pure: bytes in, structs out, and back. Commands come from clients, events go to them.
 """
 
+import json
 import re
 from enum import IntEnum, StrEnum
 from typing import Annotated, Any
@@ -586,6 +587,9 @@ class BadCommand(Refused):
         self.command_type = command_type
 
 
+NOT_JSON = "the frame is not JSON"
+
+
 class _Envelope(Struct):
     type: Any = UNSET
     id: Any = UNSET
@@ -612,8 +616,27 @@ def decode(text: str) -> AnyCommand:
         return _commands.decode(text)
     except msgspec.ValidationError as error:
         raise _explain(text, error) from None
-    except (msgspec.DecodeError, RecursionError, UnicodeError):
-        raise BadCommand(Code.BAD_JSON, "the frame is not JSON") from None
+    except msgspec.DecodeError:
+        raise _explain_unreadable(text) from None
+    except (RecursionError, UnicodeError):
+        raise BadCommand(Code.BAD_JSON, NOT_JSON) from None
+
+
+def _explain_unreadable(text: str) -> BadCommand:
+    """Half of a surrogate pair, such as of a text cut in an emoji, is JSON for others (RFC 8259, 8.2) if
+    not for us: its sender waits for an answer with the command's id."""
+    command_id: CommandId | UnsetType = UNSET
+    try:
+        found = json.loads(text, parse_constant=_refuse_constant)
+        if isinstance(found, dict) and found.get("id") is not None:
+            command_id = _ids.decode(encode(found["id"]))
+    except (ValueError, RecursionError, msgspec.ValidationError, OverflowError):
+        return BadCommand(Code.BAD_JSON, NOT_JSON)
+    return BadCommand(Code.BAD_JSON, f"{NOT_JSON}: half of a surrogate pair stands in a text", command_id)
+
+
+def _refuse_constant(name: str) -> Any:
+    raise ValueError(name)
 
 
 def _explain(text: str, error: msgspec.ValidationError) -> BadCommand:

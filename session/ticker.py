@@ -53,6 +53,11 @@ class Ticker:
         """Somebody here does something in an event: look at it with the next tick."""
         self._idle_until.pop(event_id, None)
 
+    async def fresh(self, event_id: str) -> Figures | None:
+        """An event's figures as they are now; what was found last where the store does not answer."""
+        await self._look_at(event_id)
+        return self.figures.get(event_id)
+
     # --- ticks ---
 
     async def _tick(self) -> None:

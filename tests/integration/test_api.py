@@ -339,6 +339,19 @@ async def test_what_has_not_changed_is_not_sent_again(server: ServerProcess, api
     assert etag != other.headers["etag"]
 
 
+@pytest.mark.parametrize(("path", "status"), [("/events", 200), ("/events/42", 200), ("/events/43", 404)])
+async def test_pages_of_any_site_may_show_what_there_is_to_see(
+    server: ServerProcess, api: Api, path: str, status: int
+) -> None:
+    """A shop's page from another origin reads it as everyone does; nothing of the API is open so."""
+    await api.put("/api/events/42", {"title": "A"})
+    seen = await Api(server, key=None).get(path, Origin="https://shop.example")
+    closed = await api.get("/api/events/42", Origin="https://shop.example")
+
+    assert (status, "*") == (seen.status, seen.headers.get("access-control-allow-origin"))
+    assert "access-control-allow-origin" not in closed.headers
+
+
 # --- messages ---
 
 

@@ -287,7 +287,6 @@ DEEP = {
 NO_JSON = {
     "NaN": '{"type":"ping","id":1,"t":NaN}',
     "Infinity": '{"type":"ping","id":1,"t":-Infinity}',
-    "a lone surrogate": '{"type":"ping","id":1,"t":"\\ud800"}',
     "a byte order mark": "\ufeff" + PING_1,
     "two commands": PING_1 * 2,
     "a comment": PING_1 + "// hello",
@@ -336,6 +335,7 @@ ODD: dict[str, tuple[str, str, Any]] = {
     ),
     "a room with a line break": ('{"type":"join-room","id":1,"room":"chat:a\\n"}', "bad_message", 1),
     "a zero byte in a name": ('{"type":"join-event","id":1,"eventId":"a\\u0000"}', "bad_message", 1),
+    "a lone surrogate": ('{"type":"ping","id":1,"t":"\\ud800"}', "bad_json", 1),
     "the prototype": ('{"type":"__proto__","id":1,"__class__":{}}', "unknown_type", 1),
 }
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import itertools
+import json
 from collections.abc import Iterator
 
 import pytest
@@ -231,6 +232,31 @@ async def test_odd_requests_have_a_fitting_answer(shop: ServerProcess) -> None:
 
     assert {n: s for n, (_, s) in ASKED.items()} == {n: f[0] for n, f in zip(ASKED, found, strict=True)}
     assert [] == trouble(shop)
+
+
+REFUSED_UPGRADES = {
+    "bad_request": request(path=b"/ws"),
+    "upgrade_required": upgrade(Sec_WebSocket_Version="8"),
+    "forbidden": upgrade(Origin="https://evil.example"),
+    "method_not_allowed": upgrade().replace(b"GET", b"POST", 1),
+}
+
+
+async def test_a_refused_upgrade_is_an_error_like_all_others(shop: ServerProcess) -> None:
+    """JSON with a code, for who reads what went wrong by machine."""
+    found = {}
+    for said in REFUSED_UPGRADES.values():
+        raw = await Raw.dial(shop)
+        raw.write(said)
+        _, headers = await raw.response()
+        body = json.loads(await raw.reader.readexactly(int(headers["content-length"])))
+        found[body["error"]["code"]] = headers
+        raw.drop()
+
+    assert [*REFUSED_UPGRADES] == [*found]
+    assert {"application/json; charset=utf-8"} == {headers["content-type"] for headers in found.values()}
+    assert "13" == found["upgrade_required"]["sec-websocket-version"]
+    assert "GET" == found["method_not_allowed"]["allow"]
 
 
 OUTSIDE = [

@@ -6,11 +6,14 @@ from typing import Any
 import jwt
 import pytest
 
-from session import keys
+from session import keys, ticker
+from session.config import parse
+from session.events import EventDraft
 from session.lobby import SETTLE_SECONDS
 from tests.conftest import Connect, Servers
 from tests.support.api import Answer, Api
 from tests.support.client import Client, Frame
+from tests.support.parts import Server, Tab
 from tests.support.servers import ServerProcess
 from tests.support.stores import StoreProcess
 from tests.support.tokens import SECRET
@@ -180,6 +183,29 @@ async def test_a_pass_ends_with_the_admission(servers: Servers, connect: Connect
     assert claims["exp"] == answer["expiresAt"] // 1000
     assert answer["expiresAt"] == again["expiresAt"]
     assert 55_000 < answer["expiresAt"] - mina.connected["serverTime"] < 65_000
+
+
+async def test_the_last_one_is_told_a_total_that_fits(
+    valkey: StoreProcess, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Behind whom nobody stands, position and total are the same: also where the last look at the event is
+    older than what has happened since, as it is where another server has let somebody in."""
+    monkeypatch.setattr(ticker, "TICK_SECONDS", 1000.0)
+    server = await Server.start(parse([f"--jwt-secret={SECRET}"], {}), valkey.url)
+    await server.services.events.put(EVENT, EventDraft(title="A", capacity=1))
+    _, head, _, last = tabs = [Tab(server, user) for user in "abcd"]
+    for tab in tabs:
+        await tab.sign_in()
+        await tab.call("join-queue", eventId=EVENT)
+    await server.services.ticker._look_at(EVENT)
+    await head.call("leave-queue", eventId=EVENT)
+    told = await eventually(
+        lambda: [(f["position"], f["total"]) for f in last.heard if f["type"] == "queue-updated"],
+        "it is told that it has moved",
+    )
+    await server.stop()
+
+    assert [(2, 2)] == told
 
 
 async def test_a_head_that_is_away_neither_blocks_nor_loses_its_place(
@@ -396,6 +422,16 @@ async def test_a_deleted_event_ends_a_line_that_never_moved(servers: Servers, co
 
     for client in (mina, noah):
         await client.expect("queue-left")
+
+
+async def test_who_leaves_a_line_that_never_was_is_not_in_it(servers: Servers, connect: Connect) -> None:
+    """Leaving what was not joined is `not_joined`, whether there is such an event or not."""
+    (a,) = servers(1)
+    mina = await connect(a, user="mina")
+
+    answer = await mina.call("leave-queue", eventId="nowhere")
+
+    assert "not_joined" == answer["code"]
 
 
 async def test_a_user_stands_in_sixteen_lines_and_no_more(servers: Servers, connect: Connect) -> None:

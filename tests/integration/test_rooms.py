@@ -241,6 +241,49 @@ async def test_room_info_counts_over_all_servers(servers: Servers, connect: Conn
     assert "offset" not in again
 
 
+async def test_who_joins_is_told_how_many_there_are(servers: Servers, connect: Connect) -> None:
+    """userCount is right at once, whichever servers the others joined through or left a moment ago."""
+    a, b = servers(2)
+    clients = [await connect(server, user=str(n)) for n, server in enumerate((a, b, a, b, b))]
+    counts = [(await client.do("join-event", eventId="5"))["userCount"] for client in clients]
+    await clients[1].do("leave-event", eventId="5")
+    await clients[2].do("join-event", eventId="6")
+    back = await connect(b, user="1", resume={"event:5": {"epoch": "", "offset": 0}})
+    counts.append((await back.do("join-event", eventId="5"))["userCount"])
+    fewer = (await (await connect(a, user="9")).do("join-event", eventId="5"))["userCount"]
+
+    assert [1, 2, 3, 4, 5, 4] == counts
+    assert 5 == fewer
+
+
+async def test_who_came_back_by_resume_is_told_so_too(servers: Servers, connect: Connect) -> None:
+    """To a server that had nobody of the event so far."""
+    a, b = servers(2)
+    await (await connect(a, user="1")).do("join-event", eventId="5")
+    back = await connect(b, user="2", resume={"event:5": {"epoch": "", "offset": 0}})
+    await back.expect("session-restored")
+
+    assert 2 == (await back.do("join-event", eventId="5"))["userCount"]
+
+
+async def test_room_info_is_sent_on_change_alone(servers: Servers, connect: Connect) -> None:
+    """Who joins again changes no count, and nobody is told it again."""
+    (a,) = servers()
+    client = await connect(a)
+    await client.do("join-event", eventId="5")
+    await client.expect("room-info", userCount=1)
+    await client.do("join-event", eventId="5")
+    other = await connect(a, user="2")
+    await other.do("join-event", eventId="6")
+    # the round that comes next is over
+    await other.expect("room-info", eventId="6")
+    await other.do("join-event", eventId="5")
+    await client.expect("room-info", userCount=2)
+
+    told = [frame["userCount"] for frame in client.frames if frame["type"] == "room-info"]
+    assert [1, 2] == told
+
+
 async def test_the_session_names_the_rooms_to_rejoin(servers: Servers, connect: Connect) -> None:
     """Without `resume` the rooms of the stored session come back; an empty `resume` means none."""
     a, b = servers(2)

@@ -156,6 +156,16 @@ def test_what_is_no_json(text: str) -> None:
     assert (Code.BAD_JSON, UNSET) == (bad.code, bad.command_id)
 
 
+@pytest.mark.parametrize(
+    ("command_id", "answered"), [("7", 7), ('"a"', "a"), ("null", UNSET), ('"\\ud800"', UNSET)]
+)
+def test_half_a_character_is_answered_with_the_id(command_id: str, answered: Any) -> None:
+    """Its sender's JSON library wrote it without a word, of a text that was cut in an emoji, and waits."""
+    bad = refusal('{"type":"ping","id":' + command_id + ',"t":"\\ud83c"}')
+
+    assert (Code.BAD_JSON, answered) == (bad.code, bad.command_id)
+
+
 @pytest.mark.parametrize("text", ["[]", "3", "null", "true", '"ping"', "[{}]"])
 def test_what_is_json_and_no_object(text: str) -> None:
     """A frame is one object."""
