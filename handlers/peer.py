@@ -59,7 +59,7 @@ class Peer:
         return False
 
     async def sign_in(
-        self, token: str, resume: dict[str, Since] | None, replaces: str, cid: Any = UNSET
+        self, token: str, resume: dict[str, Since | None] | None, replaces: str, cid: Any = UNSET
     ) -> None:
         """Let the client in, or tell it why not."""
         self.connection.busy = True

@@ -129,7 +129,7 @@ class Socket(Edge, WebSocketHandler):
         scheme, _, credentials = self.request.headers.get("Authorization", "").partition(" ")
         return credentials.strip() if scheme.lower() == "bearer" else ""
 
-    def _early_resume(self) -> dict[str, Since] | None:
+    def _early_resume(self) -> dict[str, Since | None] | None:
         return decode_resume(self._argument("resume")) if "resume" in self.request.query_arguments else None
 
     def _argument(self, name: str) -> str:

@@ -76,7 +76,7 @@ class Entrance:
         self,
         connection: Connection,
         token: str,
-        resume: Mapping[str, Since] | None = None,
+        resume: Mapping[str, Since | None] | None = None,
         replaces: str = "",
         command_id: CommandId | UnsetType = UNSET,
     ) -> None:
@@ -106,7 +106,7 @@ class Entrance:
         self,
         connection: Connection,
         identity: Identity,
-        resume: Mapping[str, Since] | None,
+        resume: Mapping[str, Since | None] | None,
         replaces: str,
         command_id: CommandId | UnsetType,
     ) -> bool:

@@ -118,7 +118,8 @@ class Since(Struct, frozen=True):
     offset: Offset
 
 
-Resume = Annotated[dict[RoomName, Since], Meta(max_length=200)]
+Resume = Annotated[dict[RoomName, Since | None], Meta(max_length=200)]
+"""Where a client was in each room; None where it does not know."""
 
 
 # --- commands ---------------------------------------------------------------------------------------
@@ -660,7 +661,7 @@ def _explain(text: str, error: msgspec.ValidationError) -> BadCommand:
     return BadCommand(Code.BAD_MESSAGE, f"{envelope.type}: {error}", command_id, envelope.type)
 
 
-def decode_resume(text: str) -> dict[str, Since]:
+def decode_resume(text: str) -> dict[str, Since | None]:
     """Read the query parameter ``resume``.
 
     Raises:

@@ -14,6 +14,7 @@ from msgspec.structs import replace
 from session.boards import Boards
 from session.config import Config
 from session.connection import Connection
+from session.entering import position
 from session.hub import Hub
 from session.leases import Leases
 from session.listener import Admission, Listener
@@ -70,7 +71,7 @@ class Restorer:
         self,
         connection: Connection,
         attached: Attached,
-        resume: Mapping[str, Since] | None,
+        resume: Mapping[str, Since | None] | None,
         replaces: str,
         command_id: CommandId | UnsetType,
     ) -> None:
@@ -319,11 +320,11 @@ class Restorer:
         )
 
     @staticmethod
-    def _wanted(attached: Attached, resume: Mapping[str, Since] | None) -> dict[str, Position | None]:
+    def _wanted(attached: Attached, resume: Mapping[str, Since | None] | None) -> dict[str, Position | None]:
         """The rooms to rejoin: those that the client names, or else those of the stored session."""
         if resume is None:
             return dict.fromkeys(attached.session.rooms_to_rejoin)
-        return {name: Position(since.epoch, since.offset) for name, since in resume.items()}
+        return {name: position(since) for name, since in resume.items()}
 
     def _refusals(self, connection: Connection, wanted: Iterable[str]) -> dict[str, str]:
         """The rooms that are not rejoined, and why."""

@@ -256,6 +256,24 @@ async def test_who_joins_is_told_how_many_there_are(servers: Servers, connect: C
     assert 5 == fewer
 
 
+async def test_who_names_a_room_without_a_position_starts_at_its_head(
+    servers: Servers, connect: Connect
+) -> None:
+    """Nothing is promised about the past, and what comes is told; seats begin with a snapshot."""
+    (server,) = servers()
+    await Api(server).put("/api/events/123", {"title": "A", "seats": ["A-1"]})
+    await Api(server).publish(EVENT, "before")
+    client = await connect(server, resume={EVENT: None, "seats:123": None})
+    restored = await client.expect("session-restored")
+    snapshot = await client.expect("seats-snapshot")
+    await Api(server).publish(EVENT, "after")
+    rooms = {room["room"]: room for room in restored["rooms"]}
+
+    assert [(False, 0, 1)] == [(room["recovered"], room["missed"], room["offset"]) for room in [rooms[EVENT]]]
+    assert (rooms["seats:123"]["offset"], 1) == (snapshot["offset"], snapshot["snapshot"]["total"])
+    assert "after" == (await client.expect("message"))["data"]
+
+
 async def test_who_came_back_by_resume_is_told_so_too(servers: Servers, connect: Connect) -> None:
     """To a server that had nobody of the event so far."""
     a, b = servers(2)
