@@ -119,9 +119,10 @@ class Presence:
                 room, self._rooms.tell_count(event_id, self._leases.instance, count, ())
             )
         finally:
-            self._on_the_way[event_id] -= more
-            if not self._on_the_way[event_id]:
-                del self._on_the_way[event_id]
+            # nothing stands for none: they may add up to that while some are still on the way
+            left = self._on_the_way.pop(event_id, 0) - more
+            if left:
+                self._on_the_way[event_id] = left
 
     @staticmethod
     async def _asking(room: Room, answer: Awaitable[dict[str, int]]) -> dict[str, int]:
