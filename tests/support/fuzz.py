@@ -76,10 +76,10 @@ def id_of(text: str) -> Any:
     """The id that the answer to a frame must carry; None where it carries none."""
     try:
         found = json.loads(text, parse_constant=_refuse)
-        json.dumps(found, ensure_ascii=False).encode()  # Python reads half a character, which is no text
+        command_id = found.get("id") if isinstance(found, dict) else None
+        str(command_id).encode()  # Python reads half a character, which is no text
     except ValueError:
         return None
-    command_id = found.get("id") if isinstance(found, dict) else None
     is_text = isinstance(command_id, str) and len(command_id) <= 64
     is_number = isinstance(command_id, int) and not isinstance(command_id, bool)
     return command_id if is_text or is_number else None
