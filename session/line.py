@@ -144,6 +144,8 @@ class Line:
 
     def _look(self) -> None:
         self._is_timed = False
+        while self._waiting and self._waiting[0].future.done():
+            self._waiting.popleft()
         loop = asyncio.get_running_loop()
         now, late = loop.time(), []
         for call in itertools.chain(self._in_flight, self._waiting):
@@ -241,6 +243,12 @@ class Line:
             future.set_exception(answer)
         else:
             future.set_result(answer)
+
+
+def take_note(future: "asyncio.Future[Any]") -> None:
+    """For who may not come back for an answer: that it is an error is then no news to anybody."""
+    if not future.cancelled():
+        future.exception()
 
 
 def _give_up(late: Iterable[Call]) -> None:

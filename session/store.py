@@ -33,7 +33,7 @@ from redis.exceptions import (
 
 from session.cluster import Cluster
 from session.endpoint import Endpoint, Kind
-from session.line import PATIENCE_SECONDS, Call, Line, LineLostError
+from session.line import PATIENCE_SECONDS, Call, Line, LineLostError, take_note
 from session.metrics import Metrics
 from session.nodes import Node, Nodes, OneNode
 from session.protocol import Code, Refused
@@ -313,15 +313,16 @@ class Store:
                 if then is not None and attempt.after is not None:
                     then.answer = await attempt.after.future
                 return answer, outcome  # noqa: TRY300 - six more lines in between would hide what it returns
-            except NoScriptError:
-                if with_text:
-                    raise
-                with_text = True
-                continue
             except (TimeoutError, LineLostError) as error:
                 outcome = self._lost(attempt, error) or outcome
                 named = None
             except RedisError as error:
+                if attempt is not None and attempt.after is not None:
+                    # the next attempt would stand behind it, and its time run meanwhile
+                    await asyncio.wait((attempt.after.future,))
+                if isinstance(error, NoScriptError) and not with_text:
+                    with_text = True
+                    continue
                 # whom it names is asked at once, and once
                 found = self._redirected(attempt, error)
                 named = found if named is None else None
@@ -349,11 +350,11 @@ class Store:
         line = node.apart if then else node.line
         if named is not None:
             # what befalls it befalls the command behind it, which tells
-            line.submit("ASKING").future.add_done_callback(_take_note)
+            line.submit("ASKING").future.add_done_callback(take_note)
         call, after = line.submit(*command), None
         if then is not None:
             after = line.submit(*then.command)
-            after.future.add_done_callback(_take_note)
+            after.future.add_done_callback(take_note)
         return _Attempt(line, call, after)
 
     def _lost(self, attempt: _Attempt | None, error: Exception) -> str | None:
@@ -373,9 +374,3 @@ class Store:
         if "READONLY" in str(error) or isinstance(error, ReadOnlyError):
             attempt.line.drop()
         return self.nodes.redirected(error)
-
-
-def _take_note(future: "asyncio.Future[Any]") -> None:
-    """Whoever asked has given up, or hears of the same by another way."""
-    if not future.cancelled():
-        future.exception()

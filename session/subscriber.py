@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import Collection
 from typing import Protocol
 
-from session.line import LineLostError, Wire, keep_connected
+from session.line import LineLostError, Wire, keep_connected, take_note
 from session.metrics import Metrics
 from session.nodes import Node
 
@@ -151,7 +151,7 @@ class Subscriber:
             return
         with contextlib.suppress(LineLostError):
             self._rung = self._node.line.submit(f"{self._letter}PUBLISH", self.canary, "tweet").future
-            self._rung.add_done_callback(lambda future: future.exception())
+            self._rung.add_done_callback(take_note)
 
     # --- the wire ---
 

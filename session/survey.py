@@ -6,7 +6,7 @@ import re
 from typing import Any
 
 from session.config import ConfigError
-from session.line import PATIENCE_SECONDS, LineLostError
+from session.line import PATIENCE_SECONDS, LineLostError, take_note
 from session.nodes import Node
 from session.store import Arg, Store, Unavailable
 
@@ -81,8 +81,11 @@ class Survey:
 
 async def _ask(node: Node, *commands: tuple[Arg, ...]) -> list[Any]:
     """The answers of a node, tried once; where there is none, why."""
+    futures = []
     try:
-        futures = [node.line.submit(*command).future for command in commands]
+        for command in commands:
+            futures.append(node.line.submit(*command).future)
+            futures[-1].add_done_callback(take_note)
     except LineLostError as error:
         return [error] * len(commands)
     await asyncio.wait(futures, timeout=PATIENCE_SECONDS)

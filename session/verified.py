@@ -5,6 +5,7 @@ the store's to say, and when the keys change all are verified anew.
 """
 
 import time
+from collections import deque
 from hashlib import sha256
 
 from session.identity import Identity
@@ -18,6 +19,8 @@ class Verified:
         self._keys: object = None
         self._known: dict[bytes, Identity] = {}
         """Not by the tokens themselves: they are long, and whoever has one is its user."""
+        self._order: deque[bytes] = deque()
+        """The oldest first. A dictionary finds its own first entry by a walk over all that were removed."""
 
     def __len__(self) -> int:
         return len(self._known)
@@ -27,16 +30,25 @@ class Verified:
         if keys is not self._keys:
             self._keys = keys
             self._known.clear()
+            self._order.clear()
             return None
         known = self._known.get(_name(token))
         return known if known is not None and known.expires_at > time.time() else None
 
     def keep(self, token: str, identity: Identity) -> None:
         """A token was verified by the keys that `find` was asked about."""
-        known, now = self._known, time.time()
-        while known and (len(known) >= self._most or next(iter(known.values())).expires_at <= now):
-            del known[next(iter(known))]
-        known[_name(token)] = identity
+        name = _name(token)
+        if name not in self._known:
+            self._make_room()
+            self._order.append(name)
+        self._known[name] = identity
+
+    def _make_room(self) -> None:
+        """Two go for one that comes, where their time is over: never all of them at once."""
+        known, order = self._known, self._order
+        for _ in range(2):
+            if len(order) >= self._most or (order and known[order[0]].expires_at <= time.time()):
+                del known[order.popleft()]
 
 
 def _name(token: str) -> bytes:

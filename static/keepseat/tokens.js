@@ -9,7 +9,7 @@ const TIMEOUT_MS = 15_000;
  * What one tab stores may reach the others after the lock does: their processes have copies of `localStorage`. So a
  * tab that had to wait for the lock looks several times, and the one that refreshes keeps the lock a little longer.
  */
-const LOOKS = 12;
+const LOOK_MS = 600;
 const KEEP_MS = 50;
 
 export class Tokens {
@@ -51,22 +51,25 @@ export class Tokens {
 
   /**
    * @param {LockOptions} options
-   * @param {number} looks
+   * @param {number} lookMs
    * @returns {Promise<string | null | undefined>}
    */
-  async #inTurn(options, looks) {
+  async #inTurn(options, lookMs) {
     const signal = AbortSignal.timeout(TIMEOUT_MS);
     const turn = (/** @type {Lock | null | {}} */ lock) =>
-      lock ? this.#refresh(looks) : this.#inTurn({ signal }, LOOKS);
+      lock ? this.#refresh(lookMs) : this.#inTurn({ signal }, LOOK_MS);
     return globalThis.navigator?.locks?.request(LOCK, options, turn) ?? turn({});
   }
 
-  /** @param {number} looks how often to look what another tab has fetched */
-  async #refresh(looks) {
-    for (; looks > 0; looks--) {
-      const token = await this.#call(false);
+  /**
+   * By the clock, not so many times: a hidden page's timers come late, up to a minute, and the others wait.
+   *
+   * @param {number} lookMs how long to look what another tab has fetched
+   */
+  async #refresh(lookMs) {
+    for (const end = Date.now() + lookMs; Date.now() < end; await pause(KEEP_MS)) {
+      const token = await this.#call(false).catch(() => this.#last);
       if (token !== this.#last) return token;
-      await pause(KEEP_MS);
     }
     const token = await this.#call(true);
     await pause(KEEP_MS);

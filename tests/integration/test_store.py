@@ -16,7 +16,7 @@ from redis.exceptions import RedisError
 from session import embedded, keys
 from session.line import EARLY, PATIENCE_SECONDS, Call
 from session.protocol import Code
-from session.store import BUDGET_SECONDS, Clock, Store, Unavailable
+from session.store import BUDGET_SECONDS, Clock, Store, Then, Unavailable
 from tests.conftest import Stores
 from tests.support.proxy import Proxy
 from tests.support.stores import StoreProcess
@@ -110,6 +110,28 @@ async def test_a_mistake_of_ours_is_raised_at_once(store: Store) -> None:
         await wrong
     assert b"PONG" == await right
     assert time.monotonic() - started < PATIENCE_SECONDS
+
+
+async def test_a_second_attempt_does_not_stand_behind_the_first_ones_wait(
+    store: Store, store_process: StoreProcess, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`WAIT` blocks its connection; what is asked again behind it would lose its time there."""
+    store_process.client.script_flush()
+    node = store.nodes.of("")
+    assert node is not None
+    await eventually(lambda: node.apart.is_up, "the line for those who wait is there")
+    send, before_it = store._send, []
+
+    def spy(*call: Any) -> Any:
+        before_it.append(len(node.apart._in_flight) + len(node.apart._waiting))
+        return send(*call)
+
+    monkeypatch.setattr(store, "_send", spy)
+    then = Then(("WAIT", 1, 100))
+    await store._run("replicas", ["k"], [], None, then)
+
+    assert [0, 0] == before_it
+    assert 0 == then.answer
 
 
 async def test_each_attempt_of_a_script_has_another_nonce(store: Store, store_process: StoreProcess) -> None:

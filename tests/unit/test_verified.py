@@ -1,6 +1,7 @@
 """Tokens that were found good a while ago: verified once, and believed for no longer than is right."""
 
 import time
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -118,6 +119,23 @@ def test_who_has_expired_makes_room(monkeypatch: pytest.MonkeyPatch) -> None:
         clock.now += 1
 
     assert len(known) <= 3
+
+
+def test_many_whose_time_is_over_go_little_by_little(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody waits while all who came to a sale are forgotten at once."""
+    clock, known = Clock(monkeypatch), Verified(1000)
+    known.find("", KEYS)
+    for n in range(1000):
+        known.keep(f"token {n}", identity(clock.now + 5))
+    clock.now += 10
+    sizes = [len(known)]
+    for n in range(1000):
+        known.keep(f"later {n}", identity(clock.now + 60))
+        sizes.append(len(known))
+
+    assert {-1, 1} == {after - before for before, after in pairwise(sizes)}
+    assert 500 == min(sizes)
+    assert all(known.find(f"later {n}", KEYS) for n in range(1000))
 
 
 def test_any_text_may_be_asked_about() -> None:

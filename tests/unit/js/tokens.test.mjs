@@ -97,6 +97,27 @@ test('where the other tab has failed, the next one refreshes', async () => {
   assert.equal(fetched.value, 'new');
 });
 
+test('a hidden page, whose timers come late, does not keep the others from their turn', async () => {
+  const inTime = globalThis.setTimeout;
+  const tabs = site({ tabs: 3, fetch: async () => Promise.reject(new Error('the network is away')) });
+  const asked = await refreshAll(tabs);
+  globalThis.setTimeout = (callback, ms) => inTime(callback, Math.max(ms, 1_000));
+  await passUntil(asked);
+
+  assert.equal(site.refreshes, 3);
+});
+
+test('where the store cannot be looked at, the token is refreshed', async () => {
+  const tokens = [0, 1].map((tab) => {
+    return new Tokens(async ({ refresh }) => {
+      if (refresh) return `new-${tab}`;
+      if (globalThis.navigator.locks.held.size) throw new Error('the store is away');
+      return 'old';
+    });
+  });
+  assert.deepEqual(values(await passUntil(await refreshAll(tokens))), ['new-0', 'new-1']);
+});
+
 test('who was signed out by another tab is not signed in again', async () => {
   const tabs = site({ fetch: async () => null });
   assert.deepEqual(values(await passUntil(await refreshAll(tabs))), [null, null]);
