@@ -41,6 +41,10 @@ class LineCommands:
         self._lobby = lobby
         self._recorder = recorder
         self.table: Mapping[type, Handler] = {JoinQueue: self._join, LeaveQueue: self._leave}
+        self.unanswered: Mapping[type, Callable[[Connection, Any], None]] = {
+            JoinQueue: lambda connection, command: lobby.join_unanswered(connection, str(command.event_id)),
+            LeaveQueue: lambda connection, command: lobby.leave_unanswered(connection, str(command.event_id)),
+        }
 
     async def _join(self, connection: Connection, command: JoinQueue, cid: CommandId | UnsetType) -> None:
         event_id = str(command.event_id)
