@@ -1,6 +1,7 @@
 """A command was answered `unavailable` with outcome `unknown`, and happens all the same: whoever asked hears
 what has come of it, as do the user's other connections."""
 
+import asyncio
 from collections.abc import Iterator
 from typing import Any
 
@@ -11,6 +12,8 @@ from session import keys
 from session.config import parse
 from session.events import EventDraft
 from session.sale import Who
+from session.store import Unavailable
+from session.waiting_room import Place
 from tests.support.client import Frame
 from tests.support.parts import Cluster, Server, Tab
 from tests.support.proxy import Proxy
@@ -256,6 +259,41 @@ async def test_a_place_is_told_that_is_known_here(
     await ask_in_vain(cluster, network, "session_update", asker, type="leave-queue")
     await mend(cluster, network)
     assert {"type": "queue-left", "eventId": EVENT} == await hears(asker, "queue-left")
+
+
+@pytest.mark.parametrize("comes", ["before", "after"])
+async def test_a_place_whose_room_cannot_be_read_is_no_nothing(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch, comes: str
+) -> None:
+    """The place is taken while its room is read, in vain: that nothing was changed would be a lie."""
+    soon(monkeypatch)
+    await put(cluster, capacity=1)
+    await cluster.server(1).services.waiting_rooms.join(EVENT, Who("first"))
+    (asker,) = await come(cluster, 0)
+    services = cluster.server(0).services
+    join, has_joined, has_failed = services.lobby.join, asyncio.Event(), asyncio.Event()
+
+    async def take(*args: Any) -> Place:
+        if comes == "after":
+            await has_failed.wait()
+        place = await join(*args)
+        has_joined.set()
+        return place
+
+    async def fail(*_: Any) -> None:
+        has_failed.set()
+        if comes == "before":
+            await has_joined.wait()
+        raise Unavailable("none")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(services.lobby, "join", take)
+        patch.setattr(services.listener, "admit", fail)
+        answer = await asker.call("join-queue", eventId=EVENT)
+
+    assert answer is not None
+    assert ("unavailable", "unknown") == (answer["code"], answer["details"]["outcome"])
+    assert 1 == (await hears(asker, "queue-updated"))["position"]
 
 
 async def test_a_place_that_is_given_up_late_is_told(cluster: Cluster, network: Proxy) -> None:
