@@ -32,7 +32,9 @@ KEPT_SECONDS = 1.0
 """A snapshot that was made for one reader is good for others so long: what came since, the log has."""
 RETRY_SECONDS = 0.5
 REOPEN_SECONDS = 5.0
-LATE_SECONDS = DEADLINE_MS / 1000 + 1
+DONE_SECONDS = DEADLINE_MS / 1000
+"""What the store was asked, and has not answered, it has done by then, or never does."""
+LATE_SECONDS = DONE_SECONDS + 1
 """Seats that are being held elsewhere are held by then."""
 AT_ONCE = 50
 _encode = msgspec.json.Encoder().encode
@@ -129,7 +131,7 @@ class Boards:
         self._wanted = asyncio.Event()
         listener.openers["seats"] = self._open
         listener.notices.on_holding = self._on_holding
-        listener.notices.on_seats = self._on_seats
+        listener.notices.on_seats = self._look_up_twice
 
     # --- rooms ---
 
@@ -191,12 +193,14 @@ class Boards:
 
     def _on_holding(self, event_id: str, user_id: str, by: str, holding: Holding) -> None:
         """Somebody has changed what a user holds: its other connections here want to know."""
-        # of what a connection here has done its own answer tells
-        if by not in self._hub.connections and self._is_news(event_id, user_id, holding):
+        asker = self._hub.connections.get(by)
+        # of what a connection here has done its own answer tells, unless it was left without one
+        is_told = asker is not None and not (asker.owed and _holding_in(event_id) in asker.owed)
+        if not is_told and self._is_news(event_id, user_id, holding):
             # a notice does not say in which event: seats change hands in the one that is known
             made = self._knows(event_id, user_id).made
             self.learn(event_id, user_id, holding._replace(made=made))
-            self._hub.tell(user_id, _held(event_id, holding), but=by)
+            self._tell(event_id, user_id, holding)
 
     def _is_news(self, event_id: str, user_id: str, holding: Holding) -> bool:
         known = self._knows(event_id, user_id)
@@ -207,6 +211,12 @@ class Boards:
         if self._is_news(event_id, connection.user_id, holding):
             self.learn(event_id, connection.user_id, holding)
             self._hub.tell(connection.user_id, _held(event_id, holding), but=connection.socket_id)
+
+    def unanswered(self, connection: Connection, event_id: str) -> None:
+        """A connection was told that nobody knows what has come of its command: when that is known it is
+        told what its user holds, also where that is no news here, as another connection has asked for it."""
+        connection.owe(_holding_in(event_id), DONE_SECONDS)
+        self._look_up_twice(connection.user_id, event_id)
 
     def _on_expired(self, event_id: str, user_id: str, version: int, seats: list[str]) -> None:
         """A hold has ended, which a user did not ask for."""
@@ -248,8 +258,9 @@ class Boards:
         if user_id in self._hub.users:
             self._doubt(event_id, user_id, put_back=False)
 
-    def _on_seats(self, user_id: str, event_id: str) -> None:
-        """A user is about to hold seats through another server, which may die before it says so."""
+    def _look_up_twice(self, user_id: str, event_id: str) -> None:
+        """A user is about to hold seats through another server, which may die before it says so; or has
+        asked here for what the store may still do: look now, and when it is done."""
         if user_id in self._hub.users:
             self.look_up(user_id, event_id)
             asyncio.get_running_loop().call_later(LATE_SECONDS, self.look_up, user_id, event_id)
@@ -296,15 +307,21 @@ class Boards:
         except Unavailable:
             self._doubt(event_id, user_id, put_back=put_back)
             return
-        if self._knows(event_id, user_id) is not known:
-            return
-        self.learn(event_id, user_id, now)
-        # what is gone before its time was given back, or is sold, and that is not heard yet
-        if lost and (put_back or not self._is_running(known)):
-            self._recorder.seats(user_id, event_id, "gone", ())
-            self._hub.tell(user_id, SeatsExpired(event_id=event_id, seats=lost))
-        elif now.seats != known.seats or now.until != known.until:
-            self._hub.tell(user_id, _held(event_id, now))
+        if self._knows(event_id, user_id) is known:
+            self.learn(event_id, user_id, now)
+            # what is gone before its time was given back, or is sold, and that is not heard yet
+            if lost and (put_back or not self._is_running(known)):
+                self._recorder.seats(user_id, event_id, "gone", ())
+                self._hub.tell(user_id, SeatsExpired(event_id=event_id, seats=lost))
+            elif now.seats != known.seats or now.until != known.until:
+                self._tell(event_id, user_id, now)
+        for connection in self._hub.due(user_id, _holding_in(event_id)):
+            connection.send(_held(event_id, self._knows(event_id, user_id)))
+
+    def _tell(self, event_id: str, user_id: str, holding: Holding) -> None:
+        """Tell all of a user's connections here what it holds from now on."""
+        self._hub.tell(user_id, _held(event_id, holding))
+        self._hub.paid(user_id, _holding_in(event_id))
 
     def _knows(self, event_id: str, user_id: str) -> Holding:
         return self._holdings.get(event_id, {}).get(user_id, NOTHING)
@@ -333,6 +350,11 @@ class Boards:
         holding = await self._seats.mine(event_id, Who.of(connection, replaces))
         self.learn(event_id, connection.user_id, holding)
         return holding
+
+
+def _holding_in(event_id: str) -> str:
+    """What a connection is owed word of that has asked to hold seats, or to give them back."""
+    return f"seats:{event_id}"
 
 
 def _held(event_id: str, holding: Holding) -> SeatsHeld:

@@ -40,9 +40,11 @@ from session.protocol import (
 )
 from session.rooms import Rooms
 from session.sale import Replaced
-from session.store import Store
+from session.store import Store, Unavailable
 
 Handler = Callable[[Connection, Any, CommandId | UnsetType], Awaitable[None]]
+OnUnanswered = Callable[[Connection, Any], None]
+"""Told a command of which nobody knows whether it has happened, or will: its client was told so."""
 OWN_COMMANDS = {"event": "join-event", "queue": "join-queue", "seats": "join-seats", "user": "connecting"}
 """Namespaces that ``join-room`` is not for, and what joins them."""
 
@@ -75,10 +77,13 @@ class Commands:
             Publish: self._publish,
             UpdateSession: self._update_session,
         }
+        self._unanswered: dict[type, OnUnanswered] = {}
 
-    def add(self, table: Mapping[type, Handler]) -> None:
-        """Take in the commands of another part; each has one place."""
+    def add(self, table: Mapping[type, Handler], unanswered: Mapping[type, OnUnanswered]) -> None:
+        """Take in the commands of another part, and who follows up those of which nobody knows what has come;
+        each has one place."""
         self._table |= table
+        self._unanswered |= unanswered
 
     async def run(self, connection: Connection, command: AnyCommand) -> None:
         """Run one command and send its answer."""
@@ -95,12 +100,21 @@ class Commands:
         except Refused as refused:
             self._counted(name, refused.code.value).inc()
             connection.send(refused.event(command_id))
+            if isinstance(refused, Unavailable) and refused.outcome == "unknown":
+                self._follow_up(connection, command)
         except (Gone, Replaced) as gone:
             if isinstance(gone, Replaced):
                 self._entrance.removed(connection, Gone(0))
             self._counted(name, "gone").inc()
         else:
             self._counted(name, "ok").inc()
+
+    def _follow_up(self, connection: Connection, command: AnyCommand) -> None:
+        """What has come of a command will be told: its client may have given up, and would hold what nobody
+        uses, or wait where it stands no more."""
+        on_unanswered = self._unanswered.get(type(command))
+        if on_unanswered is not None and connection.is_open:
+            on_unanswered(connection, command)
 
     # --- rooms ---
 

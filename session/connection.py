@@ -5,7 +5,8 @@ The edge gives a `Transport`; everything above a frame of bytes is decided here 
 
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Protocol
 
 from session.identity import Identity
@@ -22,6 +23,10 @@ ACTIVITY_SECONDS = 60.0
 SLOW_READER = "slow_reader"
 """Why a connection was cut that let too much wait."""
 NEVER = float("inf")
+MOST_OWED = 8
+"""Things of which a connection waits for word; of more, it is not told of the oldest."""
+NOTHING_OWED: Mapping[str, float] = MappingProxyType({})
+"""Nearly all connections have had an answer to all that they asked."""
 
 
 class Transport(Protocol):
@@ -78,6 +83,7 @@ class Connection:
         "identity",
         "looked_at",
         "on_sooner",
+        "owed",
         "ping_at",
         "pinged_at",
         "pong_at",
@@ -120,6 +126,9 @@ class Connection:
         self.seat_event_id: str | None = None
         self.free_rooms: frozenset[str] = frozenset()
         """Rooms joined by join-room; with the three ids, what is written back if the store loses it all."""
+        self.owed = NOTHING_OWED
+        """Of what it was said that nobody knows whether it has happened -> when that can be known, of
+        ``time.monotonic``."""
         self.active = False
         self.busy = False
         """Whether a command runs; no frame is read meanwhile, not even a pong."""
@@ -232,6 +241,26 @@ class Connection:
         calls, self._on_drained = self._on_drained, ()
         for call in calls:
             call()
+
+    # --- what it is owed ---
+
+    def owe(self, what: str, seconds: float) -> None:
+        """It was said that nobody knows what has come of that; in so many seconds that can be known."""
+        owed = {**self.owed, what: time.monotonic() + seconds}
+        if len(owed) > MOST_OWED:
+            del owed[next(iter(owed))]
+        self.owed = owed
+
+    def pay(self, what: str) -> bool:
+        """It is told of that now: whether it waited for it."""
+        if what not in self.owed:
+            return False
+        self.owed = {other: at for other, at in self.owed.items() if other != what}
+        return True
+
+    def pay_due(self, what: str) -> bool:
+        """The same, unless that cannot be known yet."""
+        return self.owed.get(what, NEVER) <= time.monotonic() and self.pay(what)
 
     # --- the end ---
 

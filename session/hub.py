@@ -295,6 +295,18 @@ class Hub:
             if connection.socket_id != but:
                 connection.write(frame)
 
+    def due(self, user_id: str, *what: str) -> list[Connection]:
+        """Those of a user's connections here that are owed word of one of these by now; whoever asks gives
+        it."""
+        owed = [connection for connection in self.users.get(user_id, ()) if connection.owed]
+        # each of them is paid, also where the first one would do
+        return [connection for connection in owed if sum(connection.pay_due(thing) for thing in what)]
+
+    def paid(self, user_id: str, what: str) -> None:
+        """All of a user's connections here were told of that."""
+        for connection in self.users.get(user_id, ()):
+            connection.pay(what)
+
     def leave_room(self, user_id: str, name: str) -> None:
         """Take all of a user's connections here out of a room."""
         for connection in self.users.get(user_id, ()):

@@ -21,6 +21,7 @@ from session.naming import Naming
 from session.protocol import Code, CommandId, JoinQueue, LeaveQueue, QueueJoined, QueueLeft, Refused
 from session.recorder import Recorder
 from session.sale import Who
+from session.store import Unavailable
 from session.waiting_room import Left, WaitingRooms
 
 Handler = Callable[[Connection, Any, CommandId | UnsetType], Awaitable[None]]
@@ -41,6 +42,10 @@ class LineCommands:
         self._lobby = lobby
         self._recorder = recorder
         self.table: Mapping[type, Handler] = {JoinQueue: self._join, LeaveQueue: self._leave}
+        self.unanswered: Mapping[type, Callable[[Connection, Any], None]] = {
+            JoinQueue: lambda connection, command: lobby.join_unanswered(connection, str(command.event_id)),
+            LeaveQueue: lambda connection, command: lobby.leave_unanswered(connection, str(command.event_id)),
+        }
 
     async def _join(self, connection: Connection, command: JoinQueue, cid: CommandId | UnsetType) -> None:
         event_id = str(command.event_id)
@@ -48,9 +53,16 @@ class LineCommands:
         check_room_limit(connection, name, self._config.max_rooms)
         user_id = connection.user_id
         await self._naming.name(connection, event_id, lambda e: self._waiting_rooms.has_place(e, user_id))
+        # both to their end: what the one has come to is not known when the other fails
         place, admission = await asyncio.gather(
-            self._lobby.join(connection, event_id), self._listener.admit(name, position(command.since))
+            self._lobby.join(connection, event_id),
+            self._listener.admit(name, position(command.since)),
+            return_exceptions=True,
         )
+        if isinstance(place, BaseException):
+            raise place
+        if isinstance(admission, BaseException):
+            raise Unavailable("unknown") if isinstance(admission, Unavailable) else admission
         await self._naming.after(
             connection, lambda: self._manager.tell_line(user_id, event_id, by=fence(connection))
         )

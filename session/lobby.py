@@ -35,11 +35,13 @@ ROUND_SECONDS = 1.0
 """A position is told so often at most."""
 RETRY_SECONDS = 0.25
 COMPARE_SECONDS = 60.0
-LATE_SECONDS = DEADLINE_MS / 1000 + 1
+DONE_SECONDS = DEADLINE_MS / 1000
+"""What the store was asked, and has not answered, it has done by then, or never does."""
+LATE_SECONDS = DONE_SECONDS + 1
+"""A place that is being taken elsewhere is taken by then."""
 SETTLE_SECONDS = 3.0
 """After a loss no place is read for so long, as nobody is let in (``shared/queue.lua``): other servers still
 put back who stands before it, and a position that is too good would have to be taken back."""
-"""A place that is being taken elsewhere is taken by then."""
 AT_ONCE = 100
 """Users who are told before others get a turn."""
 
@@ -78,7 +80,7 @@ class Lobby:
         self._wanted = asyncio.Event()
         self._settled = asyncio.Event()
         self._settled.set()
-        listener.notices.on_line = self._on_line
+        listener.notices.on_line = self._look_up_twice
 
     async def run(self) -> None:
         """Count, tell, and keep the store informed, until cancelled."""
@@ -177,8 +179,21 @@ class Lobby:
         """A connection has given its user's place up, as the ledger says at ``offset``: its answer is on the
         way. Another of its connections may have joined again since."""
         crowd = self._crowds.get(event_id)
+        connection.pay(_leaving(event_id))
         if crowd is None or crowd.drop_before(connection.user_id, offset):
             self._hub.leave_room(connection.user_id, f"queue:{event_id}")
+
+    def join_unanswered(self, connection: Connection, event_id: str) -> None:
+        """A connection was told that nobody knows what has come of its wish for a place: when that is known
+        it is told the place, also where that is no news here, as another connection has come to it."""
+        connection.owe(_joining(event_id), DONE_SECONDS)
+        self._look_up_twice(connection.user_id, event_id)
+
+    def leave_unanswered(self, connection: Connection, event_id: str) -> None:
+        """A connection was told that nobody knows whether it has given its user's place up: if so it is told,
+        though it is the one that asked."""
+        connection.owe(_leaving(event_id), DONE_SECONDS)
+        self._look_up_twice(connection.user_id, event_id)
 
     def user_gone(self, user_id: str) -> None:
         """A user's last connection here has ended."""
@@ -199,8 +214,9 @@ class Lobby:
             self._doubted[key] = put_back or self._doubted.get(key, False)
             self._wanted.set()
 
-    def _on_line(self, user_id: str, event_id: str) -> None:
-        """A user is about to take a place through another server, which may die before it says so."""
+    def _look_up_twice(self, user_id: str, event_id: str) -> None:
+        """A user is about to take a place through another server, which may die before it says so; or has
+        asked here for what the store may still do: look now, and when it is done."""
         if user_id in self._hub.users:
             self.look_up(user_id, event_id)
             asyncio.get_running_loop().call_later(LATE_SECONDS, self.look_up, user_id, event_id)
@@ -249,10 +265,13 @@ class Lobby:
     def on_left(self, event_id: str, user_id: str, by: str, why: str) -> None:
         """Tell a user that its place, or its admission, is gone."""
         if user_id in self._hub.users:
+            asker = self._hub.connections.get(by)
+            is_late = asker is not None and asker.pay(_leaving(event_id))
             self._recorder.queue(user_id, event_id, why)
-            self._hub.tell(user_id, _left(event_id, why), but=by)
+            # of what a connection here has done its own answer tells, unless it was left without one
+            self._hub.tell(user_id, _left(event_id, why), but="" if is_late else by)
             self._hub.leave_room(user_id, f"queue:{event_id}")
-            if why != "left":
+            if is_late or why != "left":
                 self._forget_name(event_id, user_id)
 
     def on_restart(self, event_id: str) -> None:
@@ -472,6 +491,9 @@ class Lobby:
         before = crowd.put(user_id, now)
         if before is None or (before.status, before.told) != (now.status, now.position):
             self._hub.tell(user_id, self._event(crowd.event_id, user_id, now))
+            self._hub.paid(user_id, _joining(crowd.event_id))
+        for connection in self._hub.due(user_id, _joining(crowd.event_id), _leaving(crowd.event_id)):
+            self.tell(connection, crowd.event_id, now)
 
     def _learn_of_loss(self, crowd: Crowd, user_id: str, place: Place | None) -> None:
         """A user has no place any more. If the ledger says so, that is told when it is heard; else the store
@@ -493,6 +515,11 @@ class Lobby:
             is_untold = user_id in crowd.unsure
             if crowd.drop(user_id) is not None or is_untold:
                 self.on_left(crowd.event_id, user_id, "", "expired")
+                self._hub.paid(user_id, _leaving(crowd.event_id))
+            for connection in self._hub.due(user_id, _leaving(crowd.event_id)):
+                connection.send(_left(crowd.event_id, "left"))
+            # who asked for a place has none: that is what it was told
+            self._hub.due(user_id, _joining(crowd.event_id))
 
     def _look_again(self, user_id: str, event_id: str) -> None:
         self._missed.discard((event_id, user_id))
@@ -532,6 +559,16 @@ class Lobby:
             except Refused:
                 continue
             await self._waiting_rooms.bury(event_id, instance)
+
+
+def _joining(event_id: str) -> str:
+    """What a connection is owed word of that has asked for a place."""
+    return f"join:{event_id}"
+
+
+def _leaving(event_id: str) -> str:
+    """What a connection is owed word of that has asked to give one up."""
+    return f"leave:{event_id}"
 
 
 def _left(event_id: str, why: str) -> QueueLeft:

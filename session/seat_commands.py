@@ -67,6 +67,9 @@ class SeatCommands:
             ExtendHold: self._extend,
             ReleaseSeats: self._release,
         }
+        self.unanswered: Mapping[type, Callable[[Connection, Any], None]] = dict.fromkeys(
+            (HoldSeats, HoldBest, ExtendHold, ReleaseSeats), self._unanswered
+        )
 
     # --- watching ---
 
@@ -181,6 +184,11 @@ class SeatCommands:
         """What an answer says that the user holds: no less than it has been told already."""
         newest = self._boards.newest(event_id, connection.user_id, holding)
         return {"held": newest.seats, "hold_expires_at": newest.expires_at}
+
+    def _unanswered(
+        self, connection: Connection, command: HoldSeats | HoldBest | ExtendHold | ReleaseSeats
+    ) -> None:
+        self._boards.unanswered(connection, str(command.event_id))
 
     # --- the session ---
 

@@ -120,8 +120,8 @@ def build(config: Config, *, redis_url: str, secret: str, api_key: str) -> Servi
         config=config, manager=manager, seats=seats, waiting_rooms=waiting_rooms, listener=listener,
         entrance=entrance, boards=boards, ticker=ticker, recorder=recorder,
     )  # fmt: skip
-    commands.add(line.table)
-    commands.add(seating.table)
+    commands.add(line.table, line.unanswered)
+    commands.add(seating.table, seating.unanswered)
 
     async def on_incarnation() -> None:
         """Another store answers, or the same one, older: what it has lost is written again."""

@@ -37,7 +37,9 @@ class Proxy:
         """Lines that were ever let through."""
         self._loop = asyncio.new_event_loop()
         self._flows = asyncio.Event()
+        """Of lines that are made now, and of those made since `strand`."""
         self._flows.set()
+        self._stranded: list[asyncio.Event] = []
         self._thread = threading.Thread(target=self._loop.run_forever, name="proxy", daemon=True)
         self._thread.start()
         self._server = self._do(asyncio.start_server(self._accept, "127.0.0.1", self.port))
@@ -53,6 +55,18 @@ class Proxy:
     def stall(self) -> None:
         """Let nothing through in either direction, and say nothing of it, until `mend`."""
         self._soon(self._flows.clear)
+
+    def strand(self) -> None:
+        """Let nothing more through the lines that stand, and new ones flow, until `mend`: what was on its way
+        arrives after what is said over another line."""
+
+        def _strand() -> None:
+            self._flows.clear()
+            self._stranded.append(self._flows)
+            self._flows = asyncio.Event()
+            self._flows.set()
+
+        self._soon(_strand)
 
     def slow(self, seconds: float) -> None:
         """Hold every answer back for so long, until `mend`."""
@@ -71,7 +85,9 @@ class Proxy:
 
         def _mend() -> None:
             self._accepts, self._delay, self._deafens = True, 0.0, False
-            self._flows.set()
+            for flows in (self._flows, *self._stranded):
+                flows.set()
+            self._stranded.clear()
 
         self._soon(_mend)
 
@@ -149,13 +165,13 @@ class Proxy:
         except OSError:
             _reset(writer)
             return
-        line = (writer, far_writer)
+        line, flows = (writer, far_writer), self._flows
         self.accepted += 1
         self._lines.add(line)
         try:
             await asyncio.gather(
-                self._pump(reader, far_writer, lambda data: self._asked(writer, data)),
-                self._pump(far_reader, writer, lambda data: self._answered(writer, data)),
+                self._pump(reader, far_writer, flows, lambda data: self._asked(writer, data)),
+                self._pump(far_reader, writer, flows, lambda data: self._answered(writer, data)),
             )
         finally:
             self._lines.discard(line)
@@ -170,15 +186,16 @@ class Proxy:
         await asyncio.sleep(self._delay)
         return b"" if self._deafens and near in self._subscribers else data
 
+    @staticmethod
     async def _pump(
-        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, through: Passage
+        reader: asyncio.StreamReader, writer: asyncio.StreamWriter, flows: asyncio.Event, through: Passage
     ) -> None:
         with contextlib.suppress(OSError):
             while data := await reader.read(CHUNK):
-                await self._flows.wait()
+                await flows.wait()
                 writer.write(await through(data))
                 await writer.drain()
-            await self._flows.wait()
+            await flows.wait()
         writer.close()
 
 

@@ -16,6 +16,7 @@ from handlers.peer import PATIENCE
 from handlers.wire import KERNEL_BYTES
 from session import keys
 from session.config import ALIASES, Config
+from session.connection import MOST_OWED
 from session.manager import MOST_NAMES
 from session.metrics import Metrics
 from session.protocol import (
@@ -62,6 +63,7 @@ FIXED_LIMITS: dict[str, list[int]] = {
     "unsent bytes that the kernel takes for one connection": [KERNEL_BYTES],
     "rooms named in `resume`": [200],
     "lines that a user stands in": [MOST_NAMES],
+    "commands answered `unavailable` of which a connection is told later": [MOST_OWED],
     "seats named in a command": [MAX_SEATS_NAMED],
     "events in the history of a user": [MOST],
     "`data` of a message": [MAX_DATA_BYTES],

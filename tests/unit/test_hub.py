@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from session import hub as hub_module
 from session import readers as readers_module
 from session.config import parse
-from session.connection import NEVER, Connection
+from session.connection import MOST_OWED, NEVER, Connection
 from session.hub import SLICE_SECONDS, Hub, Room
 from session.metrics import Metrics
 from session.protocol import Close
@@ -320,3 +320,16 @@ async def test_a_pong_that_came_while_the_process_stood_still_counts() -> None:
         theirs.close()
 
     assert connection.is_open
+
+
+def test_what_a_connection_is_owed_is_bounded() -> None:
+    """Word of the newest things that it asked for in vain, once each, and not before it can be known."""
+    connection = connected(Pipe(Clock()))
+    things = [f"seats:{n}" for n in range(MOST_OWED + 1)]
+    for thing in things:
+        connection.owe(thing, 0)
+    connection.owe("seats:later", 1e6)
+
+    assert things[2:] == [thing for thing in [*things, "seats:later"] if connection.pay_due(thing)]
+    assert (True, False) == (connection.pay("seats:later"), connection.pay("seats:later"))
+    assert {} == connection.owed

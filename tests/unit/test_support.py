@@ -158,6 +158,33 @@ def test_a_stalled_line_swallows_and_gives_back(line: tuple[Proxy, socket.socket
     assert b"there" == far.recv(16)
 
 
+def test_what_was_stranded_comes_after_what_was_said_later() -> None:
+    """A new line flows at once; what was on its way over the old one arrives when that is mended."""
+    with socket.create_server(("127.0.0.1", 0)) as listener, Proxy(listener.getsockname()[1]) as proxy:
+        lines = []
+        for word in (b"first", b"second"):
+            near = socket.create_connection(("127.0.0.1", proxy.port), 5)
+            far, _ = listener.accept()
+            far.settimeout(0.2)
+            wait_until(lambda: proxy.accepted == len(lines) + 1, "it is let through")
+            if not lines:
+                proxy.strand()
+            near.sendall(word)
+            lines.append((near, far))
+        (near, far), (_, later) = lines
+        near.close()
+        second = later.recv(16)
+        with pytest.raises(TimeoutError):
+            far.recv(16)
+        far.settimeout(5)
+        proxy.mend()
+
+        assert (b"second", b"first", b"") == (second, far.recv(16), far.recv(16))
+        for ends in lines:
+            for end in ends:
+                end.close()
+
+
 # --- waiting ---
 
 
