@@ -2,16 +2,14 @@
 the store believes to be there is forgotten."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable
 from itertools import count
 from typing import Any
 
 import pytest
 import redis
-from tornado.ioloop import IOLoop
 
 from session import keys
-from session.config import parse
 from session.events import EventDraft
 from session.hub import Room
 from session.line import Call, LineLostError
@@ -24,20 +22,10 @@ from session.waiting_room import NOWHERE, Place
 from tests.support.parts import Cluster, Tab
 from tests.support.sale import assert_one_holder, holds
 from tests.support.stores import StoreProcess
-from tests.support.tokens import SECRET
 from tests.support.waiting import eventually
 
 EVENT = "42"
 K = keys.sale(EVENT)
-
-
-@pytest.fixture
-def cluster(io_loop: IOLoop, valkey: StoreProcess) -> Iterator[Cluster]:
-    """The parts of two servers."""
-    made = Cluster(parse([f"--jwt-secret={SECRET}"], {}), valkey.url, valkey.client)
-    io_loop.run_sync(lambda: made.start(2), timeout=20)
-    yield made
-    io_loop.run_sync(made.stop, timeout=20)
 
 
 def lose(

@@ -1,27 +1,11 @@
 """How many are in an event, counted ahead of the answer; over real servers in test_rooms.py."""
 
 import asyncio
-from collections.abc import Iterator
 from functools import partial
 
-import pytest
-from tornado.ioloop import IOLoop
-
-from session.config import parse
 from tests.support.parts import Cluster
-from tests.support.stores import StoreProcess
-from tests.support.tokens import SECRET
 
 EVENT = "42"
-
-
-@pytest.fixture
-def cluster(io_loop: IOLoop, valkey: StoreProcess) -> Iterator[Cluster]:
-    """The parts of two servers."""
-    made = Cluster(parse([f"--jwt-secret={SECRET}"], {}), valkey.url, valkey.client)
-    io_loop.run_sync(lambda: made.start(2), timeout=20)
-    yield made
-    io_loop.run_sync(made.stop, timeout=20)
 
 
 async def test_some_come_while_others_go(cluster: Cluster) -> None:
