@@ -1,6 +1,7 @@
 """How many connections, over all servers, are in an event: written on change, told at most so often."""
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Awaitable
 
@@ -99,14 +100,12 @@ class Presence:
             await self._leases.renew()
 
     async def goes(self, event_id: str) -> None:
-        """A connection is about to leave an event.
-
-        Raises:
-            Unavailable: the store did not answer in time.
-        """
+        """A connection is about to leave an event. Whether that could be written is nothing to the command,
+        whose own part of it may have happened: if not, the next round writes it."""
         room = self._hub.rooms.get(PREFIX + event_id)
         if room is not None and 0 < len(room) <= FEW:
-            await self._write_ahead(room, event_id, -1)
+            with contextlib.suppress(Unavailable):
+                await self._write_ahead(room, event_id, -1)
 
     async def _write_ahead(self, room: Room, event_id: str, more: int) -> dict[str, int]:
         """Write how many there will be here in a moment; if it comes otherwise, the next round mends it."""
