@@ -210,7 +210,7 @@ class Boards:
         """A connection here has changed what its user holds: the user's others here are told."""
         if self._is_news(event_id, connection.user_id, holding):
             self.learn(event_id, connection.user_id, holding)
-            self._hub.tell(connection.user_id, _held(event_id, holding), but=connection.socket_id)
+            self._hub.tell(connection.user_id, _held(event_id, holding), connection.socket_id)
 
     def unanswered(self, connection: Connection, event_id: str) -> None:
         """A connection was told that nobody knows what has come of its command: when that is known it is

@@ -61,6 +61,10 @@ class Waiter:
         self.next_at = 0.0
         """When it may be told its position again, on the clock that `Crowd.count` is given."""
 
+    def is_over(self, now: Place) -> bool:
+        """Whether a place that is read now, in which the user waits, is a later one."""
+        return now.status == WAITING and self.seq != now.seq
+
 
 class Crowd:
     """The local users of one line; the ledger's `Follower`."""
@@ -80,6 +84,8 @@ class Crowd:
         """Users of whom the store knows, or may, that they are connected here."""
         self.unsure: set[str] = set()
         """Users who came with an answer that was too old to be of use: their place is being read again."""
+        self._ended: dict[str, int] = {}
+        """Users whose place is known to have ended by that offset, which was not heard yet."""
         self.in_use = True
         """Whether somebody came to it since it was last looked at: its answer may be on the way."""
         self.moving = False
@@ -98,8 +104,11 @@ class Crowd:
             if change.kind != "E" and change.seq:
                 self._gone.append((offset, change.seq))
             waiter = self.users.get(change.user_id)
-            if waiter is None or waiter.base < offset:
+            told = self._ended.get(change.user_id, 0) if waiter is None else waiter.base
+            if told < offset:
                 self._tell(change)
+        while self._ended and next(iter(self._ended.values())) <= offset:
+            del self._ended[next(iter(self._ended))]
 
     def _tell(self, change: Change) -> None:
         waiter = self.users.get(change.user_id)
@@ -118,6 +127,7 @@ class Crowd:
         """What was heard so far is of another history."""
         self._changes.clear()
         self._gone.clear()
+        self._ended.clear()
         self._ears.on_restart(self.event_id)
 
     def has_heard(self, offset: int) -> bool:
@@ -191,6 +201,14 @@ class Crowd:
             self.drop(user_id)
             return True
         return False
+
+    def end_early(self, user_id: str, offset: int) -> bool:
+        """A dropped user's place has ended by that offset; whether that was not heard yet: then it is told
+        now, and not when it is heard, as something later may be told before."""
+        is_early = not self.has_heard(offset)
+        if is_early:
+            self._ended[user_id] = offset
+        return is_early
 
     def _unorder(self, user_id: str, waiter: Waiter) -> None:
         at = bisect_left(self._order, (waiter.seq, user_id))

@@ -288,11 +288,11 @@ class Hub:
         if seconds >= STALL_SECONDS:
             log.warning("this process stood still for %.1f s", seconds)
 
-    def tell(self, user_id: str, event: Event, but: str = "") -> None:
-        """Send a personal event to all of a user's connections here, except the socket ``but``."""
+    def tell(self, user_id: str, event: Event, *but: str) -> None:
+        """Send a personal event to all of a user's connections here, except the sockets ``but``."""
         frame = pack(event)
         for connection in self.users.get(user_id, ()):
-            if connection.socket_id != but:
+            if connection.socket_id not in but:
                 connection.write(frame)
 
     def due(self, user_id: str, *what: str) -> list[Connection]:

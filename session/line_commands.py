@@ -87,6 +87,10 @@ class LineCommands:
         )
 
     async def _leave(self, connection: Connection, command: LeaveQueue, cid: CommandId | UnsetType) -> None:
+        with self._lobby.leaving(connection, str(command.event_id)):
+            await self._give_up(connection, command, cid)
+
+    async def _give_up(self, connection: Connection, command: LeaveQueue, cid: CommandId | UnsetType) -> None:
         event_id = str(command.event_id)
         who = Who.of(connection)
         # another of the user's connections may join at the same time: its name for the place is another
@@ -98,7 +102,7 @@ class LineCommands:
             if refused.code is not Code.NOT_FOUND:
                 raise
             left = Left(had=False, offset=0)
-        self._lobby.left(connection, event_id, left.offset)
+        self._lobby.left(connection, event_id, left)
         if connection.queue_event_id == event_id:
             connection.queue_event_id = None
         await self._naming.after(

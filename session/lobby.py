@@ -9,6 +9,7 @@ import contextlib
 import logging
 import time
 from collections.abc import Awaitable
+from contextlib import AbstractContextManager
 from typing import Any, TypeVar
 
 from msgspec import UNSET
@@ -20,16 +21,18 @@ from session.hub import Hub
 from session.listener import Listener
 from session.manager import LINE, SessionManager
 from session.metrics import Metrics
-from session.protocol import Event, QueueEntryAllowed, QueueLeft, QueueUpdated, Refused
+from session.parting import Partings
+from session.protocol import QueueEntryAllowed, QueueLeft, QueueUpdated, Refused
 from session.recorder import Recorder
 from session.sale import Replaced, Who
 from session.store import DEADLINE_MS, Store, Unavailable
 from session.ticker import Ticker
 from session.tokens import Issuer
-from session.waiting_room import ADMITTED, BATCH, NOWHERE, WAITING, Figures, Place, WaitingRooms
+from session.waiting_room import ADMITTED, BATCH, NOWHERE, WAITING, Figures, Left, Place, WaitingRooms
 
 log = logging.getLogger(__name__)
 P = TypeVar("P", Place, Place | None)
+LineEvent = QueueEntryAllowed | QueueLeft | QueueUpdated
 
 ROUND_SECONDS = 1.0
 """A position is told so often at most."""
@@ -64,6 +67,7 @@ class Lobby:
         self._recorder = recorder
         self._metrics = metrics
         self._crowds: dict[str, Crowd] = {}
+        self._partings = Partings()
         self._leaving: dict[tuple[str, str], None] = {}
         """(event, user) whose last connection here has ended."""
         self._doubted: dict[tuple[str, str], bool] = {}
@@ -169,19 +173,48 @@ class Lobby:
                 crowd.unsure.add(user_id)
             self.look_up(user_id, crowd.event_id)
             return place
-        before = crowd.put(user_id, now)
-        is_news = is_new if before is None else (before.status, before.told) != (now.status, now.position)
-        if is_news:
-            self._hub.tell(user_id, self._event(crowd.event_id, user_id, now), but=connection.socket_id)
+        # who comes back is not told of an end that it was not there to hear
+        if self._put(crowd, user_id, now, "" if is_new else connection.socket_id, is_new=is_new):
+            self._tell(user_id, self._event(crowd.event_id, user_id, now), connection.socket_id)
         return now
 
-    def left(self, connection: Connection, event_id: str, offset: int) -> None:
-        """A connection has given its user's place up, as the ledger says at ``offset``: its answer is on the
-        way. Another of its connections may have joined again since."""
+    def _put(self, crowd: Crowd, user_id: str, now: Place, but: str = "", *, is_new: bool = True) -> bool:
+        """Write a place down; whether it is news, as it is where there was none if it ``is_new``.
+
+        Where there was another one, that it has ended is told first, except to the socket ``but``: the ledger
+        may not have been heard yet to say so.
+        """
+        before = crowd.put(user_id, now)
+        if before is None:
+            return is_new
+        if before.is_over(now):
+            self._partings.has_ended(user_id, crowd.event_id)
+            self._tell_end(user_id, crowd.event_id, but, *self._partings.sockets(user_id, crowd.event_id))
+            return True
+        return (before.status, before.told) != (now.status, now.position)
+
+    def _tell_end(self, user_id: str, event_id: str, *but: str) -> None:
+        """A user's place has ended, which the ledger was not heard to say yet."""
+        self._hub.tell(user_id, _left(event_id, "left"), *but)
+        self._hub.leave_room(user_id, f"queue:{event_id}")
+
+    def leaving(self, connection: Connection, event_id: str) -> AbstractContextManager[None]:
+        """A connection gives its user's place up, and is answered, in this context."""
+        return self._partings.until_answered(connection, event_id)
+
+    def left(self, connection: Connection, event_id: str, left: Left) -> None:
+        """A connection has given its user's place up: its answer is on the way. Another of its connections
+        may have joined again since."""
+        user_id = connection.user_id
         crowd = self._crowds.get(event_id)
+        self._partings.has_ended(user_id, event_id, connection.socket_id)
         connection.pay(_leaving(event_id))
-        if crowd is None or crowd.drop_before(connection.user_id, offset):
-            self._hub.leave_room(connection.user_id, f"queue:{event_id}")
+        if crowd is not None and not crowd.drop_before(user_id, left.offset):
+            return
+        self._partings.keep(user_id, event_id, _left(event_id, "left"))
+        if crowd is not None and left.had and crowd.end_early(user_id, left.offset):
+            self._tell_end(user_id, event_id, *self._partings.sockets(user_id, event_id))
+        self._hub.leave_room(user_id, f"queue:{event_id}")
 
     def join_unanswered(self, connection: Connection, event_id: str) -> None:
         """A connection was told that nobody knows what has come of its wish for a place: when that is known
@@ -254,7 +287,7 @@ class Lobby:
         if user_id in self._hub.users:
             self._recorder.queue(user_id, event_id, ADMITTED)
             self._note_wait(event_id, user_id)
-            self._hub.tell(user_id, self._allowed(event_id, user_id, until))
+            self._tell(user_id, self._allowed(event_id, user_id, until))
 
     def _note_wait(self, event_id: str, user_id: str) -> None:
         """How long a user has waited; of one who took its place elsewhere that is not known here."""
@@ -269,7 +302,8 @@ class Lobby:
             is_late = asker is not None and asker.pay(_leaving(event_id))
             self._recorder.queue(user_id, event_id, why)
             # of what a connection here has done its own answer tells, unless it was left without one
-            self._hub.tell(user_id, _left(event_id, why), but="" if is_late else by)
+            self._tell(user_id, _left(event_id, why), "" if is_late else by)
+            self._partings.has_ended(user_id, event_id, by)
             self._hub.leave_room(user_id, f"queue:{event_id}")
             if is_late or why != "left":
                 self._forget_name(event_id, user_id)
@@ -325,9 +359,16 @@ class Lobby:
 
     def tell(self, connection: Connection, event_id: str, place: Place) -> None:
         """Tell one connection where its user stands."""
-        connection.send(self._event(event_id, connection.user_id, place))
+        user_id = connection.user_id
+        event = self._event(event_id, user_id, place)
+        if connection.socket_id not in self._partings.keep(user_id, event_id, event):
+            connection.send(event)
 
-    def _event(self, event_id: str, user_id: str, place: Place) -> Event:
+    def _tell(self, user_id: str, event: LineEvent, but: str = "") -> None:
+        """Tell all of a user's connections here what is new of its place, except the socket ``but``."""
+        self._hub.tell(user_id, event, but, *self._partings.keep(user_id, event.event_id, event))
+
+    def _event(self, event_id: str, user_id: str, place: Place) -> LineEvent:
         if place.status == ADMITTED:
             return self._allowed(event_id, user_id, place.until)
         return self._updated(event_id, place.position, place.figures)
@@ -366,7 +407,7 @@ class Lobby:
             for user_id, waiter in moved[at : at + AT_ONCE]:
                 # it may have left while others were told
                 if waiter.status == WAITING and crowd.users.get(user_id) is waiter:
-                    self._hub.tell(user_id, self._updated(crowd.event_id, waiter.position, figures))
+                    self._tell(user_id, self._updated(crowd.event_id, waiter.position, figures))
             await asyncio.sleep(0)
 
     def _close_if_empty(self, crowd: Crowd) -> None:
@@ -488,9 +529,8 @@ class Lobby:
         if now is None:
             self.look_up(user_id, crowd.event_id)
             return
-        before = crowd.put(user_id, now)
-        if before is None or (before.status, before.told) != (now.status, now.position):
-            self._hub.tell(user_id, self._event(crowd.event_id, user_id, now))
+        if self._put(crowd, user_id, now):
+            self._tell(user_id, self._event(crowd.event_id, user_id, now))
             self._hub.paid(user_id, _joining(crowd.event_id))
         for connection in self._hub.due(user_id, _joining(crowd.event_id), _leaving(crowd.event_id)):
             self.tell(connection, crowd.event_id, now)

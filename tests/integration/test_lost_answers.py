@@ -19,7 +19,8 @@ from session.sale import Who
 from session.seats import NOTHING, Holding
 from session.store import Arg, Store
 from session.waiting_room import NOWHERE, Place
-from tests.support.parts import Cluster, Tab
+from tests.support.client import Frame
+from tests.support.parts import Cluster, Server, Tab
 from tests.support.sale import assert_one_holder, holds
 from tests.support.stores import StoreProcess
 from tests.support.waiting import eventually
@@ -128,6 +129,72 @@ async def test_a_late_answer_undoes_nothing_that_came_after_it(
     left = await a.waiting_rooms.leave(EVENT, noah)
     assert left.had
     assert ["noah"] == cluster.redis.zrange(K.present, 0, -1)
+
+
+@pytest.mark.parametrize("lost", [0, 1], ids=["at once", "asked again"])
+async def test_who_leaves_hears_of_the_end_before_a_new_place(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch, lost: int
+) -> None:
+    """One tab of a user leaves, and another joins again, before the first has its answer, and before anybody
+    has heard of the end: each hears of the end once, and of the new place after it."""
+    await put(cluster, capacity=1)
+    server, other = cluster.server(0), cluster.server(1)
+    tabs = [Tab(server, "first"), *(Tab(one, "mina") for one in (server, server, server, other))]
+    for tab in tabs:
+        await tab.sign_in()
+        await tab.call("join-queue", eventId=EVENT)
+    _, leaver, joiner, third, far = tabs
+    for tab in tabs:
+        tab.heard.clear()
+    joining: list[asyncio.Task[Frame | None]] = []
+
+    async def join_again() -> None:
+        joining.append(asyncio.create_task(joiner.call("join-queue", eventId=EVENT)))
+        await eventually(lambda: "queue-joined" in kinds(joiner), "it has a place again")
+
+    # the ledger is slower than all answers
+    hear_ledger = [hold_back_ledger(one, monkeypatch) for one in (server, other)]
+    unname = server.services.manager.unname
+
+    async def unname_late(*args: Any, **more: Any) -> None:
+        if not joining:
+            await join_again()
+        await unname(*args, **more)
+
+    monkeypatch.setattr(server.services.manager, "unname", unname_late)
+    lose(server.services.store, "leave", lost, monkeypatch, join_again)
+    await leaver.call("leave-queue", eventId=EVENT)
+    await asyncio.gather(*joining)
+    await eventually(lambda: "queue-updated" in kinds(far), "the other server has looked it up", 20)
+    for hear in hear_ledger:
+        hear()
+
+    assert ["queue-left", "queue-joined"] == kinds(joiner)
+    for tab in (leaver, third, far):
+        assert ["queue-left", "queue-updated"] == kinds(tab)
+        assert 1 == tab.heard[-1]["position"]
+    assert ["id" in tab.heard[0] for tab in (leaver, joiner, third, far)] == [True, False, False, False]
+
+
+def kinds(tab: Tab) -> list[str]:
+    """What a tab was told of a line; an update is often told again."""
+    of_line = [frame["type"] for frame in tab.heard if frame["type"].startswith("queue-")]
+    return [kind for kind, before in zip(of_line, ["", *of_line], strict=False) if kind != before]
+
+
+def hold_back_ledger(server: Server, monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
+    """From now on a server does not hear what the ledger says, until the result is called."""
+    crowd = server.services.lobby._crowds[EVENT]
+    entries: list[tuple[int, bytes]] = []
+    took = crowd.took
+    monkeypatch.setattr(crowd, "took", lambda *entry: entries.append(entry))
+
+    def hear() -> None:
+        assert entries
+        for entry in entries:
+            took(*entry)
+
+    return hear
 
 
 async def test_a_place_that_was_given_up_while_it_was_put_back_is_gone(

@@ -13,7 +13,7 @@ from itertools import count
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from tornado.ioloop import IOLoop
 
@@ -51,6 +51,13 @@ not joined."""
 HALF_JOINED = False
 """A connection that is lost in the middle of `join-queue` leaves a place of which the user's other
 connections do not know: the user is taken for absent."""
+
+COMES_BACK_WHILE_IT_LEAVES = [
+    [("breathe", 0, 0, 0)],
+    [("join", 3, 1, 0)],
+    [("join", 3, 0, 0), ("leave", 3, 1, 0)],
+]
+"""One tab of a user joins again while the answer to another one's `leave-queue` is on its way."""
 
 names = count()
 Step = tuple[str, int, int, int]
@@ -584,8 +591,9 @@ def run_examples(
         suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
     )
     @given(rules, happenings)
+    @example(Rules(1, None, None), COMES_BACK_WHILE_IT_LEAVES)
     def run(rule: Rules, happenings: list[list[Step]]) -> None:
-        async def example() -> None:
+        async def live() -> None:
             world = World(cluster, rule, graces)
             try:
                 await world.begin()
@@ -600,6 +608,6 @@ def run_examples(
             for server in cluster.servers:
                 server.check()
 
-        io_loop.run_sync(example, timeout=60)
+        io_loop.run_sync(live, timeout=60)
 
     run()

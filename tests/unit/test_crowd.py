@@ -111,6 +111,21 @@ def test_news_of_an_earlier_place_is_no_news(crowd: Crowd, ears: Ears) -> None:
     assert [] == ears.told
 
 
+def test_an_end_that_is_known_before_it_is_heard_is_told_once(crowd: Crowd, ears: Ears) -> None:
+    """The answer to a leaving may be quicker than the ledger; what comes after it is told as ever."""
+    crowd.put("a", waiting(2, 1, 0))
+    assert crowd.drop_before("a", 2)
+    assert crowd.end_early("a", 2)
+
+    crowd.took(1, b"A 0 1 b")
+    crowd.took(2, b"L 2 a s left\nL 3 b t left")
+    assert [("left", "b", "t", "left")] == ears.told
+    crowd.took(3, b"L 5 a - removed")
+
+    assert ("left", "a", "-", "removed") == ears.told[-1]
+    assert not crowd.end_early("a", 3)
+
+
 def test_everyone_is_told_when_it_becomes_known_how_long_it_takes(crowd: Crowd) -> None:
     """And when it is unknown again, as in a pause; otherwise only who has moved."""
     crowd.put("a", waiting(1, 1, 0))
