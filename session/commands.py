@@ -10,7 +10,7 @@ from msgspec import UNSET, UnsetType
 
 from session.config import Config
 from session.connection import Connection
-from session.entering import check_room_limit, enter, joined, position, recovery
+from session.entering import check_room_limit, enter, joined, position, recovery, with_room
 from session.entrance import Entrance, fence
 from session.hub import Hub
 from session.listener import Listener
@@ -126,18 +126,18 @@ class Commands:
         # by resume it may have come into several
         leaves = {room for room in connection.rooms if room.startswith("event:")} - {name}
         check_room_limit(connection, name, self._config.max_rooms, leaves)
-        admission, *_ = await asyncio.gather(
-            self._listener.admit(name, position(command.since)),
-            self._count_in(connection, name, leaves),
-            self._entrance.attached(
-                connection,
-                lambda: self._manager.update(
-                    connection.user_id,
-                    {"event_id": event_id},
-                    notes=[f"room joined {name}"],
-                    by=fence(connection),
-                ),
+        change = self._entrance.attached(
+            connection,
+            lambda: self._manager.update(
+                connection.user_id,
+                {"event_id": event_id},
+                notes=[f"room joined {name}"],
+                by=fence(connection),
             ),
+        )
+        admit = self._listener.admit(name, position(command.since))
+        _, (admission, _) = await with_room(
+            change, asyncio.gather(admit, self._count_in(connection, name, leaves))
         )
         for room in leaves & connection.rooms.keys():
             connection.rooms[room].leave(connection)
@@ -195,15 +195,13 @@ class Commands:
         if connection.identity is None or not connection.identity.may_join(name):
             raise Refused(Code.FORBIDDEN, f"the token does not open {name}")
         check_room_limit(connection, name, self._config.max_rooms)
-        admission, _ = await asyncio.gather(
-            self._listener.admit(name, position(command.since)),
-            self._entrance.attached(
-                connection,
-                lambda: self._manager.update(
-                    connection.user_id, {}, join=[name], notes=[f"room joined {name}"], by=fence(connection)
-                ),
+        change = self._entrance.attached(
+            connection,
+            lambda: self._manager.update(
+                connection.user_id, {}, join=[name], notes=[f"room joined {name}"], by=fence(connection)
             ),
         )
+        _, admission = await with_room(change, self._listener.admit(name, position(command.since)))
         connection.free_rooms |= {name}
         entered = enter(self._listener, connection, name, admission, command.since)
         recovered = recovery(entered, command.since)

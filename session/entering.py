@@ -1,6 +1,8 @@
 """What all commands that bring a connection into a room have in common."""
 
-from collections.abc import Set
+import asyncio
+from collections.abc import Awaitable, Set
+from typing import TypeVar
 
 from msgspec import UNSET, UnsetType
 
@@ -9,6 +11,10 @@ from session.hub import Room
 from session.listener import Admission, Entered, Listener
 from session.protocol import Code, Refused, Since
 from session.recovery import Position
+from session.store import Unavailable
+
+C = TypeVar("C")
+R = TypeVar("R")
 
 
 def position(since: Since | None) -> Position | None:
@@ -19,6 +25,21 @@ def position(since: Since | None) -> Position | None:
 def recovery(entered: Entered, since: Since | None) -> tuple[bool | UnsetType, int | UnsetType]:
     """What a join's answer says of recovery: nothing, where no position was given."""
     return (UNSET, UNSET) if since is None else (entered.recovered, entered.missed)
+
+
+async def with_room(change: Awaitable[C], reading: Awaitable[R]) -> tuple[C, R]:
+    """Make a change, and read the room that goes with it at the same time, both to their end: what the one
+    has come to is not known when the other fails.
+
+    Raises:
+        Unavailable: the outcome is unknown where the change was made and the room cannot be read.
+    """
+    changed, read = await asyncio.gather(change, reading, return_exceptions=True)
+    if isinstance(changed, BaseException):
+        raise changed
+    if isinstance(read, BaseException):
+        raise Unavailable("unknown") if isinstance(read, Unavailable) else read
+    return changed, read
 
 
 def enter(

@@ -4,7 +4,6 @@ The session names the line before the place is taken, and forgets it after it wa
 between leaves a name that leads to nothing, never a place that nobody looks for.
 """
 
-import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
@@ -12,7 +11,7 @@ from msgspec import UnsetType
 
 from session.config import Config
 from session.connection import Connection
-from session.entering import check_room_limit, enter, position, recovery
+from session.entering import check_room_limit, enter, position, recovery, with_room
 from session.entrance import Entrance, fence
 from session.listener import Listener
 from session.lobby import Lobby
@@ -21,7 +20,6 @@ from session.naming import Naming
 from session.protocol import Code, CommandId, JoinQueue, LeaveQueue, QueueJoined, QueueLeft, Refused
 from session.recorder import Recorder
 from session.sale import Who
-from session.store import Unavailable
 from session.waiting_room import Left, WaitingRooms
 
 Handler = Callable[[Connection, Any, CommandId | UnsetType], Awaitable[None]]
@@ -53,16 +51,9 @@ class LineCommands:
         check_room_limit(connection, name, self._config.max_rooms)
         user_id = connection.user_id
         await self._naming.name(connection, event_id, lambda e: self._waiting_rooms.has_place(e, user_id))
-        # both to their end: what the one has come to is not known when the other fails
-        place, admission = await asyncio.gather(
-            self._lobby.join(connection, event_id),
-            self._listener.admit(name, position(command.since)),
-            return_exceptions=True,
+        place, admission = await with_room(
+            self._lobby.join(connection, event_id), self._listener.admit(name, position(command.since))
         )
-        if isinstance(place, BaseException):
-            raise place
-        if isinstance(admission, BaseException):
-            raise Unavailable("unknown") if isinstance(admission, Unavailable) else admission
         await self._naming.after(
             connection, lambda: self._manager.tell_line(user_id, event_id, by=fence(connection))
         )

@@ -296,6 +296,35 @@ async def test_a_place_whose_room_cannot_be_read_is_no_nothing(
     assert 1 == (await hears(asker, "queue-updated"))["position"]
 
 
+@pytest.mark.parametrize(
+    ("command", "named"),
+    [
+        ({"type": "join-event", "eventId": EVENT}, f"event:{EVENT}"),
+        ({"type": "join-room", "room": "chat:1"}, "chat:1"),
+    ],
+    ids=["event", "room"],
+)
+async def test_a_session_that_names_a_room_that_cannot_be_read_is_no_nothing(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch, command: dict[str, str], named: str
+) -> None:
+    """It would be joined at the next restore, of which its client was told that it had not happened."""
+    asker, other = (Tab(cluster.server(0), "mina"), Tab(cluster.server(0), "mina"))
+    await asker.sign_in(rooms=["chat:*"])
+
+    async def fail(*_: Any) -> None:
+        raise Unavailable("none")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(cluster.server(0).services.listener, "admit", fail)
+        answer = await asker.call(**command)
+
+    assert answer is not None
+    assert ("unavailable", "unknown") == (answer["code"], answer["details"]["outcome"])
+    await other.sign_in(rooms=["chat:*"])
+    (restored,) = told(other, "session-restored")
+    assert named in [room["room"] for room in restored["rooms"]]
+
+
 async def test_a_place_that_is_given_up_late_is_told(cluster: Cluster, network: Proxy) -> None:
     """To who asked to leave, and has come again before the store did what it had been asked first."""
     await put(cluster, capacity=1)

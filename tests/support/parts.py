@@ -156,8 +156,8 @@ class Tab:
 
     # --- what a client does ---
 
-    async def sign_in(self, before: "Tab | None" = None, *, replaces: bool = False) -> None:
-        """Be let in; ``before`` is the connection that this one goes on from."""
+    async def sign_in(self, before: "Tab | None" = None, *, replaces: bool = False, **claims: Any) -> None:
+        """Be let in, by a token with these claims; ``before`` is the connection that it goes on from."""
         resume = None
         if before is not None:
             resume = {room: Since(*at) for room, at in before.positions.items()}
@@ -165,7 +165,9 @@ class Tab:
         old = before.socket_id if before is not None and replaces else ""
         entrance = self.server.services.entrance
         async with self._turn:
-            await self.server.do(entrance.sign_in(self.connection, token(self.user_id), resume, old))
+            await self.server.do(
+                entrance.sign_in(self.connection, token(self.user_id, **claims), resume, old)
+            )
 
     async def call(self, type: str, **fields: Any) -> Frame | None:
         """Give a command and wait for its answer; None where the connection ends before."""
