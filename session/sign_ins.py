@@ -19,7 +19,6 @@ from session.protocol import Code, Refused
 from session.store import Arg, Store
 from session.tokens import LEEWAY_SECONDS, USER_ID, Issuer, RefreshToken, Verifier
 
-MAX_NAME_LENGTH = 128
 ROLE = "user"
 CLOCK_SLACK_SECONDS = 60
 """The store and whoever signed a token may disagree by so much about when it ends; a revocation, or what
@@ -196,9 +195,9 @@ def user_id_of(name: str) -> str:
     """The user id of a name: the name itself where it is one, else one derived from it, always the same.
 
     Raises:
-        Refused: the name has not 1 to 128 characters.
+        Refused: the name is empty.
     """
     name = unicodedata.normalize("NFC", name).strip()
-    if not 1 <= len(name) <= MAX_NAME_LENGTH:
-        raise Refused(Code.BAD_MESSAGE, f"name: must have 1 to {MAX_NAME_LENGTH} characters")
+    if not name:
+        raise Refused(Code.BAD_MESSAGE, "name: must not be empty")
     return name if USER_ID.fullmatch(name) else f"u-{sha256(name.encode()).hexdigest()[:32]}"
