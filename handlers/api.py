@@ -27,6 +27,7 @@ from handlers.answers import (
 from handlers.audit import Audit, Call, fingerprint, request_id
 from handlers.base import MAX_EVENT_BODY_BYTES, Handler, api_key_of
 from handlers.doorway import Doorway
+from session.claims import Word
 from session.events import EventDraft
 from session.identity import sign_in_mark, token_mark
 from session.manager import Session
@@ -35,7 +36,6 @@ from session.recorder import Happened, history
 from session.sale import Who
 from session.services import Services
 from session.store import Unavailable
-from session.tokens import Word
 
 PUBLIC_MAX_AGE_SECONDS = 2
 IDEMPOTENCY_KEY = re.compile(r"[!-~]{1,128}")

@@ -12,6 +12,7 @@ from msgspec import UNSET, UnsetType
 
 from session import keys
 from session.boards import Boards
+from session.claims import Expired
 from session.connection import Connection
 from session.hub import Hub, State
 from session.identity import Identity
@@ -41,7 +42,7 @@ from session.recorder import Recorder
 from session.restoring import Restorer
 from session.sale import Replaced
 from session.store import Store, Unavailable
-from session.tokens import Expired, Verifier
+from session.tokens import Verifier
 from session.turnstile import Turnstile, retry_after_ms
 
 log = logging.getLogger(__name__)

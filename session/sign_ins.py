@@ -13,11 +13,12 @@ from hashlib import sha256
 from typing import NamedTuple
 
 from session import keys
+from session.claims import LEEWAY_SECONDS, USER_ID
 from session.config import Config
 from session.identity import sign_in_mark
 from session.protocol import Code, Refused
 from session.store import Arg, Store
-from session.tokens import LEEWAY_SECONDS, USER_ID, Issuer, RefreshToken, Verifier
+from session.tokens import Issuer, RefreshToken, Verifier
 
 ROLE = "user"
 CLOCK_SLACK_SECONDS = 60

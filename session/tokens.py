@@ -1,8 +1,8 @@
 """Tokens: who a client is, by a signature; and the tokens that the demo's sign-in issues.
 
-Only this module imports jwt. RFC 7519 says what the claims mean, RFC 8725 how not to be fooled: the
-algorithms are a fixed list, each key is used with its own family only (a public RSA key never verifies
-an HMAC), and a token made for another purpose is no sign-in token.
+Only this module imports jwt. RFC 8725 says how not to be fooled: the algorithms are a fixed list, each key is
+used with its own family only (a public RSA key never verifies an HMAC), and a token made for another purpose
+is no sign-in token.
 """
 
 import asyncio
@@ -11,13 +11,11 @@ import binascii
 import json
 import re
 import secrets
-import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from hashlib import sha256
 from pathlib import Path
-from typing import Annotated, Any, NoReturn, TypeVar
+from typing import Any
 from urllib.parse import urlsplit
 
 import jwt
@@ -26,17 +24,26 @@ from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
 from jwt.algorithms import HMACAlgorithm
-from msgspec import UNSET, Meta, Raw, Struct, UnsetType
+from msgspec import UNSET, Struct
 
+from session.claims import (
+    MAX_TOKEN_LENGTH,
+    REFRESHING,
+    SIGN_IN,
+    Header,
+    SignInClaims,
+    invalid,
+    marks_of,
+    read_claims,
+    read_header,
+    user_of,
+)
 from session.config import Config, ConfigError
-from session.identity import Identity, sign_in_mark, token_mark
+from session.identity import Identity
 from session.jwks import KeySet
 from session.protocol import Code, Refused
 from session.verified import Verified
 
-LEEWAY_SECONDS = 5
-"""Clocks of two machines differ by so much at most."""
-MAX_TOKEN_LENGTH = 16384
 SHARED = ("HS256", "HS384", "HS512")
 RSA = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512")
 CURVES = {"secp256r1": "ES256", "secp384r1": "ES384", "secp521r1": "ES512"}
@@ -48,53 +55,6 @@ REFRESH = "refresh"
 ENTRY = "entry"
 """The purpose of the pass that a waiting room gives to whom it lets in."""
 ENTRY_SECONDS = 600
-USER_ID = re.compile(r"[A-Za-z0-9_.@:|-]{1,128}")
-
-Patterns = tuple[Annotated[str, Meta(min_length=1, max_length=200)], ...]
-Word = Annotated[str, Meta(pattern=r"\A[!-~]{1,128}\Z")]
-"""Printable, without space: marks stand in notices, with spaces between."""
-Moment = Annotated[int, Meta(ge=0, lt=253_402_300_800)] | Annotated[float, Meta(ge=0, lt=253_402_300_800)]
-"""Unix seconds (RFC 7519, 2: NumericDate) until the year 9999; later ones are milliseconds by mistake."""
-
-
-class _Header(Struct, frozen=True):
-    """What of a token's header chooses the key; the signature is checked against that key's own list."""
-
-    alg: str
-    kid: str | None = None
-
-
-class _Claims(Struct, rename="camel", kw_only=True):
-    """What is read of any token; other claims may be anything."""
-
-    exp: Moment
-    sub: str | int | None = None
-    user_id: str | int | None = None
-    role: str | None = None
-    sid: Word | None = None
-    jti: Word | None = None
-    iss: str | None = None
-    aud: str | list[str] | None = None
-    nbf: Moment | None = None
-    iat: Moment | None = None
-
-
-class _SignInClaims(_Claims, kw_only=True):
-    rooms: Patterns | None = None
-    publish: Patterns | None = None
-    purpose: Raw | UnsetType = UNSET
-
-
-class _RefreshClaims(_Claims, kw_only=True):
-    purpose: str
-    sid: Word
-    n: Annotated[int, Meta(ge=1, lt=2**53)]
-
-
-C = TypeVar("C", bound=_Claims)
-_header = msgspec.json.Decoder(_Header)
-_sign_in_claims = msgspec.json.Decoder(_SignInClaims)
-_refresh_claims = msgspec.json.Decoder(_RefreshClaims)
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,14 +66,6 @@ class RefreshToken:
     sign_in: str
     generation: int
     ends_at: int
-
-
-def _marks(token: str, claims: _Claims) -> tuple[str, ...]:
-    """Only what is signed is hashed: whoever has an ECDSA signature can write it in another way."""
-    signed = token.rpartition(".")[0].encode()
-    digest = base64.urlsafe_b64encode(sha256(signed).digest())[:22].decode()
-    marks = [sign_in_mark(claims.sid)] if claims.sid else []
-    return (*marks, *([token_mark(claims.jti)] if claims.jti else []), f"t:{digest}")
 
 
 # --- keys ---
@@ -290,55 +242,6 @@ def _remote_key(data: Any, allowed: Sequence[str]) -> _Key | None:
     return _Key(material, algorithms, kid if isinstance(kid, str) else None)
 
 
-# --- claims ---
-
-
-class Expired(Refused):
-    """A token that was good once; ``user_id`` is whose."""
-
-    def __init__(self, user_id: str) -> None:
-        super().__init__(Code.TOKEN_EXPIRED, "the token has expired")
-        self.user_id = user_id
-
-
-def _invalid(message: str) -> NoReturn:
-    raise Refused(Code.TOKEN_INVALID, message) from None
-
-
-def _read_claims(decoder: msgspec.json.Decoder[C], payload: bytes, config: Config) -> C:
-    """The claims of a token, if it is for us and now (RFC 7519, 4.1).
-
-    Raises:
-        Refused: it is not; the message names claims, and nothing that they say.
-    """
-    try:
-        claims = decoder.decode(payload)
-    except msgspec.ValidationError as error:
-        _invalid(f"a claim of the token is wrong: {error}")
-    except (ValueError, RecursionError):
-        _invalid("the token's claims are not a JSON object")
-    if config.jwt_issuer and claims.iss != config.jwt_issuer:
-        _invalid("the token is of another issuer")
-    audience = [claims.aud] if isinstance(claims.aud, str) else claims.aud or []
-    if config.jwt_audience and config.jwt_audience not in audience:
-        _invalid("the token is for another audience")
-    now = time.time()
-    if max(claims.nbf or 0, claims.iat or 0) > now + LEEWAY_SECONDS:
-        _invalid("the token is not valid yet")
-    if claims.exp <= now - LEEWAY_SECONDS:
-        raise Expired(_user_id(claims))
-    return claims
-
-
-def _user_id(claims: _Claims) -> str:
-    named = claims.user_id if claims.sub is None else claims.sub
-    if isinstance(named, int) and abs(named) < 10**127:
-        return str(named)
-    if not isinstance(named, str) or not USER_ID.fullmatch(named):
-        _invalid("the token names no user, or one that is not 1 to 128 characters of A-Z a-z 0-9 _ . @ : | -")
-    return named
-
-
 def _open(jws: jwt.PyJWS, token: str, keys: Iterable[_Key]) -> tuple[bytes, _Key] | None:
     """The payload of a token, and which of the keys has signed it; None where none has."""
     for key in keys:
@@ -399,21 +302,21 @@ class Verifier:
         known = self._verified.find(token, keys)
         if known is not None:
             return known
-        header = _read_header(token)
+        header = read_header(token)
         opened = _open(self._jws, token, self._candidates(header))
         if opened is None and await self._learn(header):
             opened = _open(self._jws, token, self._candidates(header))
         if opened is None:
-            _invalid("the token is not signed with a key and an algorithm that count here")
+            invalid("the token is not signed with a key and an algorithm that count here")
         payload, key = opened
-        identity = self._identity(token, _read_claims(_sign_in_claims, payload, self._config))
+        identity = self._identity(token, read_claims(SIGN_IN, payload, self._config))
         if key.is_previous:
             self.on_previous()
         else:
             self._verified.keep(token, identity)
         return identity
 
-    def _candidates(self, header: _Header) -> list[_Key]:
+    def _candidates(self, header: Header) -> list[_Key]:
         """The keys that may have signed it: of a set the one it names, or the only one possible."""
         keys = [key for key in self._keys if header.alg in key.algorithms]
         if self._key_set is None:
@@ -423,7 +326,7 @@ class Verifier:
             return keys + [key for key in remote if key.kid == header.kid]
         return keys + (remote if len(remote) == 1 else [])
 
-    async def _learn(self, header: _Header) -> bool:
+    async def _learn(self, header: Header) -> bool:
         """Wait for the key set where it is missing, or lacks the key that the token names; whether another
         look makes sense.
 
@@ -443,34 +346,19 @@ class Verifier:
         return True
 
     @staticmethod
-    def _identity(token: str, claims: _SignInClaims) -> Identity:
+    def _identity(token: str, claims: SignInClaims) -> Identity:
         if claims.purpose is not UNSET:
-            _invalid("the token is for another purpose than signing in")
+            invalid("the token is for another purpose than signing in")
         return Identity(
-            user_id=_user_id(claims),
+            user_id=user_of(claims),
             role=claims.role or "user",
             expires_at=int(claims.exp),
             sign_in=claims.sid,
-            marks=_marks(token, claims),
+            marks=marks_of(token, claims),
             issued_at_ms=int((claims.iat or 0) * 1000),
             rooms=claims.rooms or (),
             publish=claims.publish or (),
         )
-
-
-def _read_header(token: str) -> _Header:
-    if len(token) > MAX_TOKEN_LENGTH:
-        _invalid("the token is too long")
-    try:
-        return _decode_header(token.partition(".")[0])
-    except (ValueError, RecursionError):
-        _invalid("this is not a signed token")
-
-
-@lru_cache(maxsize=64)
-def _decode_header(encoded: str) -> _Header:
-    """All tokens of a signer have the same."""
-    return _header.decode(base64.urlsafe_b64decode(encoded.encode() + b"=="))
 
 
 # --- issuing ---
@@ -545,11 +433,11 @@ class Issuer:
         """
         opened = _open(self._jws, token, self._keys) if len(token) <= MAX_TOKEN_LENGTH else None
         if opened is None:
-            _invalid("this is no refresh token of this server")
-        claims = _read_claims(_refresh_claims, opened[0], self._config)
+            invalid("this is no refresh token of this server")
+        claims = read_claims(REFRESHING, opened[0], self._config)
         if claims.purpose != REFRESH:
-            _invalid("the token is for another purpose than refreshing")
-        return RefreshToken(_user_id(claims), claims.sid, claims.n, int(claims.exp))
+            invalid("the token is for another purpose than refreshing")
+        return RefreshToken(user_of(claims), claims.sid, claims.n, int(claims.exp))
 
     def _sign(self, claims: dict[str, Any], audience: str) -> str:
         key = self._own

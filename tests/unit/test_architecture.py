@@ -29,6 +29,7 @@ LAYERS = [
     {"session.commands", "session.entrance", "session.restoring", "session.services"},
     {f"session.{name}" for name in SERVICES},
     {"session.leases", "session.tokens"},
+    {"session.claims"},
     {"session.survey"},
     {"session.store"},
     {"session.cluster", "session.sentinel"},
