@@ -16,6 +16,7 @@ from msgspec import Raw
 
 from session.catalog import Catalog
 from session.connection import Connection
+from session.doubts import Doubts
 from session.hub import Hub, Room
 from session.listener import Listener, Start
 from session.protocol import Refused, SeatsExpired, SeatsHeld, SeatsSnapshot, pack
@@ -23,7 +24,7 @@ from session.recorder import Recorder
 from session.recovery import Position
 from session.sale import Who
 from session.seats import NOTHING, Holding, Published, Seats
-from session.store import DEADLINE_MS, Store, Unavailable
+from session.store import Store, Unavailable
 
 log = logging.getLogger(__name__)
 
@@ -32,10 +33,6 @@ KEPT_SECONDS = 1.0
 """A snapshot that was made for one reader is good for others so long: what came since, the log has."""
 RETRY_SECONDS = 0.5
 REOPEN_SECONDS = 5.0
-DONE_SECONDS = DEADLINE_MS / 1000
-"""What the store was asked, and has not answered, it has done by then, or never does."""
-LATE_SECONDS = DONE_SECONDS + 1
-"""Seats that are being held elsewhere are held by then."""
 AT_ONCE = 50
 _encode = msgspec.json.Encoder().encode
 
@@ -126,12 +123,11 @@ class Boards:
         self._recorder = recorder
         self._holdings: dict[str, dict[str, Holding]] = {}
         """Event -> user -> what it holds there, for users who are connected here."""
-        self._doubted: dict[tuple[str, str], bool] = {}
-        """(event, user) whose holding must be looked up -> whether it may be put back where it is lost."""
         self._wanted = asyncio.Event()
+        self.doubts = Doubts(hub, self._wanted.set)
         listener.openers["seats"] = self._open
         listener.notices.on_holding = self._on_holding
-        listener.notices.on_seats = self._look_up_twice
+        listener.notices.on_seats = self.doubts.add_twice
 
     # --- rooms ---
 
@@ -215,8 +211,7 @@ class Boards:
     def unanswered(self, connection: Connection, event_id: str) -> None:
         """A connection was told that nobody knows what has come of its command: when that is known it is
         told what its user holds, also where that is no news here, as another connection has asked for it."""
-        connection.owe(_holding_in(event_id), DONE_SECONDS)
-        self._look_up_twice(connection.user_id, event_id)
+        self.doubts.unanswered(connection, event_id, _holding_in(event_id))
 
     def _on_expired(self, event_id: str, user_id: str, version: int, seats: list[str]) -> None:
         """A hold has ended, which a user did not ask for."""
@@ -239,36 +234,19 @@ class Boards:
         """A room is followed from now on: of what became of the holds before, nothing was heard. It does not
         mean that the store has lost one: what it has not, the user has given back, or its time is over."""
         for user_id in self._holdings.get(event_id, {}):
-            self._doubt(event_id, user_id, put_back=False)
+            self.doubts.add(event_id, user_id)
 
     def _on_restart(self, event_id: str) -> None:
         users = self._holdings.get(event_id, {})
         for user_id, known in users.items():
             # the store may count from an earlier number now
             users[user_id] = known._replace(version=0)
-            self._doubt(event_id, user_id, put_back=True)
+            self.doubts.add(event_id, user_id, put_back=True)
 
     def doubt_all(self) -> None:
         """Another incarnation of the store answers: what it has lost of the holds is held again."""
         for event_id in self._holdings:
             self._on_restart(event_id)
-
-    def look_up(self, user_id: str, event_id: str) -> None:
-        """Read what a user who is connected here holds, and tell it where that is new."""
-        if user_id in self._hub.users:
-            self._doubt(event_id, user_id, put_back=False)
-
-    def _look_up_twice(self, user_id: str, event_id: str) -> None:
-        """A user is about to hold seats through another server, which may die before it says so; or has
-        asked here for what the store may still do: look now, and when it is done."""
-        if user_id in self._hub.users:
-            self.look_up(user_id, event_id)
-            asyncio.get_running_loop().call_later(LATE_SECONDS, self.look_up, user_id, event_id)
-
-    def _doubt(self, event_id: str, user_id: str, *, put_back: bool) -> None:
-        key = (event_id, user_id)
-        self._doubted[key] = put_back or self._doubted.get(key, False)
-        self._wanted.set()
 
     async def run(self) -> None:
         """Look up what is in doubt, until cancelled."""
@@ -278,11 +256,11 @@ class Boards:
                     await self._wanted.wait()
             self._wanted.clear()
             self._reopen()
-            doubted, self._doubted = list(self._doubted.items()), {}
+            doubted = list(self.doubts.take().items())
             for at in range(0, len(doubted), AT_ONCE):
                 batch = doubted[at : at + AT_ONCE]
                 await asyncio.gather(*(self._look_up(*key, put_back=back) for key, back in batch))
-            if self._doubted:
+            if self.doubts:
                 await asyncio.sleep(RETRY_SECONDS)
 
     def _reopen(self) -> None:
@@ -298,14 +276,14 @@ class Boards:
             now = await self._read(event_id, user_id)
             if now.version < known.version:
                 # the event or the store has begun anew; how to go on is known where that has been heard of
-                self._doubt(event_id, user_id, put_back=put_back)
+                self.doubts.add(event_id, user_id, put_back=put_back)
                 return
             lost = [seat for seat in known.seats if seat not in now.seats]
             if put_back and lost and self._knows(event_id, user_id) is known and self._is_running(known):
                 now = await self._hold_again(event_id, user_id, known)
                 lost = [seat for seat in known.seats if seat not in now.seats]
         except Unavailable:
-            self._doubt(event_id, user_id, put_back=put_back)
+            self.doubts.add(event_id, user_id, put_back=put_back)
             return
         if self._knows(event_id, user_id) is known:
             self.learn(event_id, user_id, now)

@@ -56,7 +56,7 @@ async def drain(services: Services, stop_accepting: Callable[[], None]) -> None:
 async def _take_leave(services: Services) -> None:
     try:
         async with asyncio.timeout(GOODBYE_SECONDS):
-            await services.lobby.settled()
+            await services.lobby.absences.settled()
             await services.janitor.settled()
             await services.recorder.settled()
             await services.leases.release()

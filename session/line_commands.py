@@ -13,6 +13,7 @@ from session.config import Config
 from session.connection import Connection
 from session.entering import check_room_limit, enter, position, recovery, with_room
 from session.entrance import Entrance, fence
+from session.line_events import LineEvents
 from session.listener import Listener
 from session.lobby import Lobby
 from session.manager import LINE, SessionManager
@@ -30,7 +31,7 @@ class LineCommands:
 
     def __init__(
         self, *, config: Config, manager: SessionManager, waiting_rooms: WaitingRooms, listener: Listener,
-        entrance: Entrance, lobby: Lobby, recorder: Recorder,
+        entrance: Entrance, lobby: Lobby, line_events: LineEvents, recorder: Recorder,
     ) -> None:  # fmt: skip
         self._config = config
         self._manager = manager
@@ -38,6 +39,7 @@ class LineCommands:
         self._listener = listener
         self._naming = Naming(manager, entrance, LINE)
         self._lobby = lobby
+        self._line_events = line_events
         self._recorder = recorder
         self.table: Mapping[type, Handler] = {JoinQueue: self._join, LeaveQueue: self._leave}
         self.unanswered: Mapping[type, Callable[[Connection, Any], None]] = {
@@ -73,7 +75,7 @@ class LineCommands:
                 offset=entered.offset,
                 recovered=recovered[0],
                 missed=recovered[1],
-                **self._lobby.standing(user_id, event_id, now),
+                **self._line_events.standing(user_id, event_id, now),
             )
         )
 

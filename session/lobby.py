@@ -10,38 +10,32 @@ import logging
 import time
 from collections.abc import Awaitable
 from contextlib import AbstractContextManager
-from typing import Any, TypeVar
-
-from msgspec import UNSET
+from typing import TypeVar
 
 from session import keys
+from session.absences import COMPARE_SECONDS, Absences
 from session.connection import Connection
 from session.crowd import Crowd, Waiter
+from session.doubts import Doubts
 from session.hub import Hub
+from session.line_events import LineEvent, LineEvents, queue_left, queue_updated
 from session.listener import Listener
 from session.manager import LINE, SessionManager
 from session.metrics import Metrics
 from session.parting import Partings
-from session.protocol import QueueEntryAllowed, QueueLeft, QueueUpdated, Refused
+from session.protocol import Refused
 from session.recorder import Recorder
 from session.sale import Replaced, Who
-from session.store import DEADLINE_MS, Store, Unavailable
+from session.store import Store, Unavailable
 from session.ticker import Ticker
-from session.tokens import Issuer
-from session.waiting_room import ADMITTED, BATCH, NOWHERE, WAITING, Figures, Left, Place, WaitingRooms
+from session.waiting_room import ADMITTED, NOWHERE, WAITING, Left, Place, WaitingRooms
 
 log = logging.getLogger(__name__)
 P = TypeVar("P", Place, Place | None)
-LineEvent = QueueEntryAllowed | QueueLeft | QueueUpdated
 
 ROUND_SECONDS = 1.0
 """A position is told so often at most."""
 RETRY_SECONDS = 0.25
-COMPARE_SECONDS = 60.0
-DONE_SECONDS = DEADLINE_MS / 1000
-"""What the store was asked, and has not answered, it has done by then, or never does."""
-LATE_SECONDS = DONE_SECONDS + 1
-"""A place that is being taken elsewhere is taken by then."""
 SETTLE_SECONDS = 3.0
 """After a loss no place is read for so long, as nobody is let in (``shared/queue.lua``): other servers still
 put back who stands before it, and a position that is too good would have to be taken back."""
@@ -54,7 +48,7 @@ class Lobby:
 
     def __init__(
         self, *, store: Store, waiting_rooms: WaitingRooms, manager: SessionManager, hub: Hub,
-        listener: Listener, ticker: Ticker, issuer: Issuer, recorder: Recorder,
+        listener: Listener, ticker: Ticker, events: LineEvents, recorder: Recorder,
         metrics: Metrics,
     ) -> None:  # fmt: skip
         self._store = store
@@ -63,28 +57,23 @@ class Lobby:
         self._hub = hub
         self._listener = listener
         self._ticker = ticker
-        self._issuer = issuer
+        self._events = events
         self._recorder = recorder
         self._metrics = metrics
         self._crowds: dict[str, Crowd] = {}
         self._partings = Partings()
-        self._leaving: dict[tuple[str, str], None] = {}
-        """(event, user) whose last connection here has ended."""
-        self._doubted: dict[tuple[str, str], bool] = {}
+        self._wanted = asyncio.Event()
+        self.absences = Absences(waiting_rooms, hub, self._wanted.set, self._reported)
+        self.doubts = Doubts(hub, self._wanted.set)
         self._postponed: set[tuple[str, str]] = set()
         self._missed: set[tuple[str, str]] = set()
         """Places that the store did not know of, to be looked for a second time."""
         self._second_look: set[tuple[str, str]] = set()
         """Those for which that is on its way: if it finds nothing either, they are gone."""
         self._settling: asyncio.TimerHandle | None = None
-        """(event, user) whose place must be read again -> whether it may be put back where it is lost."""
         self._unnamed: dict[tuple[str, str], None] = {}
         """(event, user) whose session names a place that is gone."""
-        self._compared_at = time.monotonic()
-        self._wanted = asyncio.Event()
-        self._settled = asyncio.Event()
-        self._settled.set()
-        listener.notices.on_line = self._look_up_twice
+        listener.notices.on_line = self.doubts.add_twice
 
     async def run(self) -> None:
         """Count, tell, and keep the store informed, until cancelled."""
@@ -132,7 +121,7 @@ class Lobby:
         try:
             place = await script
         except Unavailable:
-            asyncio.get_running_loop().call_later(LATE_SECONDS, self._leave_if_gone, crowd.event_id, user_id)
+            self.absences.add_late_if_gone(crowd.event_id, user_id)
             raise
         except (Refused, Replaced):
             self._not_here(crowd, user_id)
@@ -141,17 +130,13 @@ class Lobby:
             self._not_here(crowd, user_id)
         else:
             crowd.here.add(user_id)
-            self._leave_if_gone(crowd.event_id, user_id)
+            self.absences.add_if_gone(crowd.event_id, user_id)
         return place
 
     @staticmethod
     def _not_here(crowd: Crowd, user_id: str) -> None:
         if user_id not in crowd.users:
             crowd.here.discard(user_id)
-
-    def _leave_if_gone(self, event_id: str, user_id: str) -> None:
-        if user_id not in self._hub.users:
-            self._leave(event_id, user_id)
 
     def newest(self, user_id: str, event_id: str, place: Place) -> Place | None:
         """A place as it is by now: what was heard since may have overtaken it. None if it is gone."""
@@ -171,11 +156,11 @@ class Lobby:
             # an end that was heard was told: nothing older may be told after it
             if not crowd.has_ended(user_id, place.ledger.offset):
                 crowd.unsure.add(user_id)
-            self.look_up(user_id, crowd.event_id)
+            self.doubts.add(crowd.event_id, user_id)
             return place
         # who comes back is not told of an end that it was not there to hear
         if self._put(crowd, user_id, now, "" if is_new else connection.socket_id, is_new=is_new):
-            self._tell(user_id, self._event(crowd.event_id, user_id, now), connection.socket_id)
+            self._tell(user_id, self._events.of(crowd.event_id, user_id, now), connection.socket_id)
         return now
 
     def _put(self, crowd: Crowd, user_id: str, now: Place, but: str = "", *, is_new: bool = True) -> bool:
@@ -195,7 +180,7 @@ class Lobby:
 
     def _tell_end(self, user_id: str, event_id: str, *but: str) -> None:
         """A user's place has ended, which the ledger was not heard to say yet."""
-        self._hub.tell(user_id, _left(event_id, "left"), *but)
+        self._hub.tell(user_id, queue_left(event_id, "left"), *but)
         self._hub.leave_room(user_id, f"queue:{event_id}")
 
     def leaving(self, connection: Connection, event_id: str) -> AbstractContextManager[None]:
@@ -211,7 +196,7 @@ class Lobby:
         connection.pay(_leaving(event_id))
         if crowd is not None and not crowd.drop_before(user_id, left.offset):
             return
-        self._partings.keep(user_id, event_id, _left(event_id, "left"))
+        self._partings.keep(user_id, event_id, queue_left(event_id, "left"))
         if crowd is not None and left.had and crowd.end_early(user_id, left.offset):
             self._tell_end(user_id, event_id, *self._partings.sockets(user_id, event_id))
         self._hub.leave_room(user_id, f"queue:{event_id}")
@@ -219,14 +204,12 @@ class Lobby:
     def join_unanswered(self, connection: Connection, event_id: str) -> None:
         """A connection was told that nobody knows what has come of its wish for a place: when that is known
         it is told the place, also where that is no news here, as another connection has come to it."""
-        connection.owe(_joining(event_id), DONE_SECONDS)
-        self._look_up_twice(connection.user_id, event_id)
+        self.doubts.unanswered(connection, event_id, _joining(event_id))
 
     def leave_unanswered(self, connection: Connection, event_id: str) -> None:
         """A connection was told that nobody knows whether it has given its user's place up: if so it is told,
         though it is the one that asked."""
-        connection.owe(_leaving(event_id), DONE_SECONDS)
-        self._look_up_twice(connection.user_id, event_id)
+        self.doubts.unanswered(connection, event_id, _leaving(event_id))
 
     def user_gone(self, user_id: str) -> None:
         """A user's last connection here has ended."""
@@ -234,35 +217,11 @@ class Lobby:
             self._second_look.discard((crowd.event_id, user_id))
             if user_id in crowd.here:
                 crowd.drop(user_id)
-                self._leave(crowd.event_id, user_id)
+                self.absences.add(crowd.event_id, user_id)
 
     def of(self, user_id: str) -> list[str]:
         """The lines in which a user who is connected here has a place."""
         return [crowd.event_id for crowd in self._crowds.values() if user_id in crowd.users]
-
-    def look_up(self, user_id: str, event_id: str, *, put_back: bool = False) -> None:
-        """Read again where a user stands who is connected here, and tell it what is new."""
-        if user_id in self._hub.users:
-            key = (event_id, user_id)
-            self._doubted[key] = put_back or self._doubted.get(key, False)
-            self._wanted.set()
-
-    def _look_up_twice(self, user_id: str, event_id: str) -> None:
-        """A user is about to take a place through another server, which may die before it says so; or has
-        asked here for what the store may still do: look now, and when it is done."""
-        if user_id in self._hub.users:
-            self.look_up(user_id, event_id)
-            asyncio.get_running_loop().call_later(LATE_SECONDS, self.look_up, user_id, event_id)
-
-    async def settled(self) -> None:
-        """Wait until the store knows of everyone who has gone, and nothing of this server any more.
-
-        Raises:
-            Unavailable: the store did not answer in time; the others will sweep this server.
-        """
-        await self._find_lost()
-        await self._settled.wait()
-        await self._waiting_rooms.go()
 
     async def _crowd(self, event_id: str) -> Crowd:
         """The crowd of a line, opening its ledger where nobody here is in that line yet.
@@ -287,7 +246,7 @@ class Lobby:
         if user_id in self._hub.users:
             self._recorder.queue(user_id, event_id, ADMITTED)
             self._note_wait(event_id, user_id)
-            self._tell(user_id, self._allowed(event_id, user_id, until))
+            self._tell(user_id, self._events.allowed(event_id, user_id, until))
 
     def _note_wait(self, event_id: str, user_id: str) -> None:
         """How long a user has waited; of one who took its place elsewhere that is not known here."""
@@ -302,7 +261,7 @@ class Lobby:
             is_late = asker is not None and asker.pay(_leaving(event_id))
             self._recorder.queue(user_id, event_id, why)
             # of what a connection here has done its own answer tells, unless it was left without one
-            self._tell(user_id, _left(event_id, why), "" if is_late else by)
+            self._tell(user_id, queue_left(event_id, why), "" if is_late else by)
             self._partings.has_ended(user_id, event_id, by)
             self._hub.leave_room(user_id, f"queue:{event_id}")
             if is_late or why != "left":
@@ -317,16 +276,15 @@ class Lobby:
             if crowd.here:
                 self._begin_to_settle()
             for user_id in crowd.here:
-                self.look_up(user_id, event_id, put_back=True)
+                self.doubts.add(event_id, user_id, put_back=True)
 
     def put_back_all(self) -> None:
         """Another incarnation of the store answers: it may have lost places, and who has left them."""
         self._begin_to_settle()
-        self._compared_at = float("-inf")
-        self._wanted.set()
+        self.absences.compare_soon()
         for crowd in self._crowds.values():
             for user_id in crowd.here:
-                self.look_up(user_id, crowd.event_id, put_back=True)
+                self.doubts.add(crowd.event_id, user_id, put_back=True)
 
     def _begin_to_settle(self) -> None:
         if self._settling is not None:
@@ -337,55 +295,20 @@ class Lobby:
         self._settling = None
         postponed, self._postponed = self._postponed, set()
         for event_id, user_id in postponed:
-            self.look_up(user_id, event_id)
+            self.doubts.add(event_id, user_id)
 
     # --- telling ---
-
-    def passed(self, event_id: str, user_id: str, until: int | None) -> str | None:
-        """A pass for an admitted user; None where this server has no key to sign with."""
-        return self._issuer.entry(user_id, event_id, until, self._store.clock.now_ms())
-
-    def standing(self, user_id: str, event_id: str, place: Place) -> dict[str, Any]:
-        """What a client is told of a place, as fields of an answer."""
-        if place.status == ADMITTED:
-            pass_ = self.passed(event_id, user_id, place.until)
-            return {"status": place.status, "expires_at": place.until, "pass_": pass_}
-        return {
-            "status": place.status,
-            "position": place.position,
-            "total": max(place.figures.total, place.position),
-            "eta_seconds": place.figures.eta_seconds(place.position),
-        }
 
     def tell(self, connection: Connection, event_id: str, place: Place) -> None:
         """Tell one connection where its user stands."""
         user_id = connection.user_id
-        event = self._event(event_id, user_id, place)
+        event = self._events.of(event_id, user_id, place)
         if connection.socket_id not in self._partings.keep(user_id, event_id, event):
             connection.send(event)
 
     def _tell(self, user_id: str, event: LineEvent, but: str = "") -> None:
         """Tell all of a user's connections here what is new of its place, except the socket ``but``."""
         self._hub.tell(user_id, event, but, *self._partings.keep(user_id, event.event_id, event))
-
-    def _event(self, event_id: str, user_id: str, place: Place) -> LineEvent:
-        if place.status == ADMITTED:
-            return self._allowed(event_id, user_id, place.until)
-        return self._updated(event_id, place.position, place.figures)
-
-    def _allowed(self, event_id: str, user_id: str, until: int | None) -> QueueEntryAllowed:
-        pass_ = self.passed(event_id, user_id, until)
-        return QueueEntryAllowed(event_id=event_id, expires_at=until, pass_=pass_)
-
-    @staticmethod
-    def _updated(event_id: str, position: int, figures: Figures) -> QueueUpdated:
-        return QueueUpdated(
-            event_id=event_id,
-            position=position,
-            total=max(figures.total, position),
-            eta_seconds=figures.eta_seconds(position),
-            available=figures.available,
-        )
 
     async def _count(self) -> None:
         while True:
@@ -407,7 +330,7 @@ class Lobby:
             for user_id, waiter in moved[at : at + AT_ONCE]:
                 # it may have left while others were told
                 if waiter.status == WAITING and crowd.users.get(user_id) is waiter:
-                    self._tell(user_id, self._updated(crowd.event_id, waiter.position, figures))
+                    self._tell(user_id, queue_updated(crowd.event_id, waiter.position, figures))
             await asyncio.sleep(0)
 
     def _close_if_empty(self, crowd: Crowd) -> None:
@@ -422,11 +345,6 @@ class Lobby:
 
     # --- keeping the store informed ---
 
-    def _leave(self, event_id: str, user_id: str) -> None:
-        self._leaving[event_id, user_id] = None
-        self._settled.clear()
-        self._wanted.set()
-
     def _forget_name(self, event_id: str, user_id: str) -> None:
         self._unnamed[event_id, user_id] = None
         self._wanted.set()
@@ -437,65 +355,32 @@ class Lobby:
                 async with asyncio.timeout(COMPARE_SECONDS):
                     await self._wanted.wait()
             self._wanted.clear()
-            works = (self._compare, self._depart_all, self._look_up_all, self._unname_all)
+            works = (
+                self.absences.compare, self.absences.report_all, self._look_up_all, self._unname_all,
+            )  # fmt: skip
             done = [await work() for work in works]
-            if not self._leaving:
-                self._settled.set()
             if not all(done):
                 await asyncio.sleep(RETRY_SECONDS)
                 self._wanted.set()
 
-    async def _compare(self) -> bool:
-        """Look now and then whether the store believes somebody here who is not: a report may be lost."""
-        if time.monotonic() - self._compared_at >= COMPARE_SECONDS:
-            try:
-                await self._find_lost()
-            except Unavailable:
-                return False
-            self._compared_at = time.monotonic()
-        return True
-
-    async def _find_lost(self) -> None:
-        for event_id in self._waiting_rooms.entered():
-            for user_id in await self._waiting_rooms.here(event_id):
-                self._leave_if_gone(event_id, user_id)
-
-    async def _depart_all(self) -> bool:
-        """Report those who have gone as absent, unless they are back."""
-        for event_id in dict.fromkeys(event for event, _ in self._leaving):
-            gone = [user for event, user in self._leaving if event == event_id]
-            for at in range(0, len(gone), BATCH):
-                batch = [user for user in gone[at : at + BATCH] if user not in self._hub.users]
-                try:
-                    if batch:
-                        await self._waiting_rooms.depart(event_id, batch)
-                except Unavailable:
-                    return False
-                except Refused:
-                    log.debug("the event %s is gone, and its line with it", event_id)
-                for user in gone[at : at + BATCH]:
-                    self._departed(event_id, user)
-        return True
-
-    def _departed(self, event_id: str, user_id: str) -> None:
-        self._leaving.pop((event_id, user_id), None)
+    def _reported(self, event_id: str, user_id: str) -> None:
         crowd = self._crowds.get(event_id)
         if user_id in self._hub.users:
             # back meanwhile: the report may have come after that of its coming
-            self.look_up(user_id, event_id)
+            self.doubts.add(event_id, user_id)
         elif crowd is not None:
             crowd.here.discard(user_id)
 
     async def _look_up_all(self) -> bool:
-        doubted, self._doubted = self._doubted, {}
+        doubted = self.doubts.take()
         for event_id in dict.fromkeys(event for event, _ in doubted):
-            users = [user for event, user in doubted if event == event_id and user in self._hub.users]
+            users = [user for event, user in doubted if event == event_id]
             for at in range(0, len(users), AT_ONCE):
-                batch = users[at : at + AT_ONCE]
+                batch = [user for user in users[at : at + AT_ONCE] if user in self._hub.users]
                 try:
                     await self._look_up_batch(event_id, batch, {u: doubted[event_id, u] for u in batch})
                 except Unavailable:
-                    self._doubted = doubted | self._doubted
+                    self.doubts.give_back(doubted)
                     return False
         return True
 
@@ -519,7 +404,7 @@ class Lobby:
         if place is not None:
             crowd.here.add(user_id)
         if user_id not in self._hub.users:
-            self._leave(crowd.event_id, user_id)
+            self.absences.add(crowd.event_id, user_id)
             return
         if place is None or place.status == NOWHERE:
             self._learn_of_loss(crowd, user_id, place)
@@ -527,10 +412,10 @@ class Lobby:
         self._second_look.discard((crowd.event_id, user_id))
         now = crowd.fold(user_id, place)
         if now is None:
-            self.look_up(user_id, crowd.event_id)
+            self.doubts.add(crowd.event_id, user_id)
             return
         if self._put(crowd, user_id, now):
-            self._tell(user_id, self._event(crowd.event_id, user_id, now))
+            self._tell(user_id, self._events.of(crowd.event_id, user_id, now))
             self._hub.paid(user_id, _joining(crowd.event_id))
         for connection in self._hub.due(user_id, _joining(crowd.event_id), _leaving(crowd.event_id)):
             self.tell(connection, crowd.event_id, now)
@@ -540,7 +425,7 @@ class Lobby:
         has lost the place, or the event is gone."""
         key = (crowd.event_id, user_id)
         if place is not None and not crowd.has_heard(place.ledger.offset):
-            asyncio.get_running_loop().call_later(RETRY_SECONDS, self.look_up, user_id, crowd.event_id)
+            asyncio.get_running_loop().call_later(RETRY_SECONDS, self.doubts.add, crowd.event_id, user_id)
         elif place is not None and user_id in crowd.users and key not in self._second_look:
             # a store that has lost it is known as another incarnation in a moment, and gets it back; where
             # there is no such line, nobody does
@@ -557,7 +442,7 @@ class Lobby:
                 self.on_left(crowd.event_id, user_id, "", "expired")
                 self._hub.paid(user_id, _leaving(crowd.event_id))
             for connection in self._hub.due(user_id, _leaving(crowd.event_id)):
-                connection.send(_left(crowd.event_id, "left"))
+                connection.send(queue_left(crowd.event_id, "left"))
             # who asked for a place has none: that is what it was told
             self._hub.due(user_id, _joining(crowd.event_id))
 
@@ -565,7 +450,7 @@ class Lobby:
         self._missed.discard((event_id, user_id))
         if user_id in self._hub.users:
             self._second_look.add((event_id, user_id))
-            self.look_up(user_id, event_id)
+            self.doubts.add(event_id, user_id)
 
     async def _unname_all(self) -> bool:
         unnamed, self._unnamed = self._unnamed, {}
@@ -581,25 +466,6 @@ class Lobby:
             unnamed.pop((event_id, user_id))
         return True
 
-    # --- dead servers ---
-
-    async def sweep(self, instance: str) -> None:
-        """Report those whom a dead server has left behind as absent.
-
-        Raises:
-            Unavailable: the store did not answer in time; nothing is lost, sweep again.
-        """
-        for event_id in await self._waiting_rooms.active():
-            users = await self._waiting_rooms.left_at(event_id, instance)
-            try:
-                for at in range(0, len(users), BATCH):
-                    await self._waiting_rooms.depart(event_id, users[at : at + BATCH], instance)
-            except Unavailable:
-                raise
-            except Refused:
-                continue
-            await self._waiting_rooms.bury(event_id, instance)
-
 
 def _joining(event_id: str) -> str:
     """What a connection is owed word of that has asked for a place."""
@@ -609,10 +475,6 @@ def _joining(event_id: str) -> str:
 def _leaving(event_id: str) -> str:
     """What a connection is owed word of that has asked to give one up."""
     return f"leave:{event_id}"
-
-
-def _left(event_id: str, why: str) -> QueueLeft:
-    return QueueLeft(event_id=event_id, reason=UNSET if why == "left" else why)
 
 
 def _known(waiter: Waiter) -> tuple[int, int | None]:

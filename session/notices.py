@@ -21,10 +21,10 @@ class Notices:
         self.known: dict[str, int] = {}
         self.on_jump: Callable[[str], None] = lambda bucket: None
         """Told the bucket in which a notice was missed."""
-        self.on_line: Callable[[str, str], None] = lambda user_id, event_id: None
-        """Told a user who has got a place in a line through another server."""
-        self.on_seats: Callable[[str, str], None] = lambda user_id, event_id: None
-        """Told a user who has got seats in an event through another server."""
+        self.on_line: Callable[[str, str], None] = lambda event_id, user_id: None
+        """Told an event, and a user who has got a place in a line through another server."""
+        self.on_seats: Callable[[str, str], None] = lambda event_id, user_id: None
+        """Told an event, and a user who has got seats in an event through another server."""
         self.on_holding: OnHolding = lambda event_id, user_id, by, holding: None
         """Told what a user holds from now on, and by which socket."""
 
@@ -57,10 +57,10 @@ class Notices:
 
         elif kind == b"q":
             user_id, event_id = text.split(" ")
-            self.on_line(user_id, event_id)
+            self.on_line(event_id, user_id)
         elif kind == b"s":
             user_id, event_id = text.split(" ")
-            self.on_seats(user_id, event_id)
+            self.on_seats(event_id, user_id)
         elif kind == b"h":
             event_id, user_id, by, first, until, version, *seats = text.split(" ")
             holding = Holding(int(first), int(until), int(version), [*filter(None, seats)])

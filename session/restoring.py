@@ -17,6 +17,7 @@ from session.connection import Connection
 from session.entering import position
 from session.hub import Hub
 from session.leases import Leases
+from session.line_events import LineEvents
 from session.listener import Admission, Listener
 from session.lobby import Lobby
 from session.manager import Attached, Session
@@ -53,7 +54,7 @@ class Restorer:
 
     def __init__(
         self, *, config: Config, metrics: Metrics, store: Store, hub: Hub, listener: Listener, leases: Leases,
-        lobby: Lobby, boards: Boards, recorder: Recorder,
+        lobby: Lobby, line_events: LineEvents, boards: Boards, recorder: Recorder,
     ) -> None:  # fmt: skip
         self._config = config
         self._metrics = metrics
@@ -62,6 +63,7 @@ class Restorer:
         self._listener = listener
         self._leases = leases
         self._lobby = lobby
+        self._line_events = line_events
         self._boards = boards
         self._recorder = recorder
         self._reconnects = {server: metrics.reconnects.labels(server) for server in SERVERS}
@@ -231,7 +233,7 @@ class Restorer:
             queue=None
             if line is None
             else RestoredQueue(
-                event_id=line, **self._lobby.standing(connection.user_id, line, standing[line])
+                event_id=line, **self._line_events.standing(connection.user_id, line, standing[line])
             ),
             seats=None
             if seats is None

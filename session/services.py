@@ -13,6 +13,7 @@ from session.hub import Hub
 from session.janitor import Janitor
 from session.leases import Leases
 from session.line_commands import LineCommands
+from session.line_events import LineEvents
 from session.listener import Listener
 from session.lobby import Lobby
 from session.manager import SessionManager
@@ -91,30 +92,31 @@ def build(config: Config, *, redis_url: str, secret: str, api_key: str) -> Servi
     seats, waiting_rooms = Seats(store, config), WaitingRooms(store, config, leases)
     ticker = Ticker(waiting_rooms, seats, metrics)
     boards = Boards(store, seats, hub, listener, recorder)
+    line_events = LineEvents(issuer, store)
     lobby = Lobby(
         store=store, waiting_rooms=waiting_rooms, manager=manager, hub=hub, listener=listener,
-        ticker=ticker, issuer=issuer, recorder=recorder, metrics=metrics,
+        ticker=ticker, events=line_events, recorder=recorder, metrics=metrics,
     )  # fmt: skip
     janitor = Janitor(manager, hub, leases)
     restorer = Restorer(
         config=config, metrics=metrics, store=store, hub=hub, listener=listener, leases=leases, lobby=lobby,
-        boards=boards, recorder=recorder,
+        line_events=line_events, boards=boards, recorder=recorder,
     )  # fmt: skip
     entrance = Entrance(
         metrics=metrics, store=store, verifier=verifier, manager=manager, restorer=restorer, hub=hub,
         listener=listener, leases=leases, janitor=janitor, lobby=lobby, boards=boards, recorder=recorder,
     )  # fmt: skip
     watch.on_doubt = janitor.doubt
-    watch.on_line, watch.on_seats = lobby.look_up, boards.look_up
+    watch.on_line, watch.on_seats = lobby.doubts.add, boards.doubts.add
     janitor.reattach = entrance.reattach
-    janitor.sweep_lines = lobby.sweep
+    janitor.sweep_lines = lobby.absences.sweep
     commands = Commands(
         config=config, metrics=metrics, store=store, manager=manager, rooms=rooms, hub=hub,
         listener=listener, entrance=entrance, presence=presence,
     )  # fmt: skip
     line = LineCommands(
         config=config, manager=manager, waiting_rooms=waiting_rooms, listener=listener, entrance=entrance,
-        lobby=lobby, recorder=recorder,
+        lobby=lobby, line_events=line_events, recorder=recorder,
     )  # fmt: skip
     seating = SeatCommands(
         config=config, manager=manager, seats=seats, waiting_rooms=waiting_rooms, listener=listener,

@@ -43,10 +43,10 @@ class Watch:
         self._before: dict[str, int] = {}
         self.on_doubt: Callable[[Connection], None] = lambda connection: None
         """Told a connection that the store does not know any more."""
-        self.on_line: Callable[[str, str], None] = lambda user_id, event_id: None
-        """Told a user, and an event in whose line it may have a place."""
-        self.on_seats: Callable[[str, str], None] = lambda user_id, event_id: None
-        """Told a user, and an event in which it may hold seats."""
+        self.on_line: Callable[[str, str], None] = lambda event_id, user_id: None
+        """Told an event, and a user who may have a place in its line."""
+        self.on_seats: Callable[[str, str], None] = lambda event_id, user_id: None
+        """Told an event, and a user who may hold seats in it."""
         listener.on_bucket = self.look_at
         listener.notices.on_jump = self.look_at
 
@@ -159,9 +159,9 @@ class Watch:
             elif connection.is_open and connection.socket_id not in known:
                 self.on_doubt(connection)
         for event_id in checked.session.lines:
-            self.on_line(user_id, event_id)
+            self.on_line(event_id, user_id)
         for event_id in checked.session.holds:
-            self.on_seats(user_id, event_id)
+            self.on_seats(event_id, user_id)
         room = self._hub.rooms.get(f"user:{user_id}")
         if room is not None and (room.state is not State.LIVE or room.log.position != checked.user_room):
             self._listener.repair(room, "bucket")

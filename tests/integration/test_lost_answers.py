@@ -293,7 +293,7 @@ async def test_an_end_that_is_heard_before_the_answer_is_the_last_word(
     assert "not_joined" == answer["code"]
     assert "admitted" == joined["status"]
     assert [None] == [f["queue"] for f in back.heard if f["type"] == "session-restored"]
-    await eventually(lambda: not lobby._doubted and not lobby.of("mina"), "it is looked up")
+    await eventually(lambda: not lobby.doubts and not lobby.of("mina"), "it is looked up")
     assert ["removed"] * 2 == [f["reason"] for f in mina.heard if f["type"] == "queue-left"]
 
 
@@ -312,7 +312,7 @@ async def test_a_place_that_is_missed_before_the_loss_is_known_is_no_end(cluster
     cluster.redis.hset(K.state, mapping=older)
 
     lobby = server.services.lobby
-    lobby.look_up("mina", EVENT)
+    lobby.doubts.add(EVENT, "mina")
     await eventually(lambda: (EVENT, "mina") in lobby._missed, "it is missed")
     lobby.put_back_all()
 
@@ -468,7 +468,7 @@ async def test_what_is_sold_is_not_said_to_have_expired(
     monkeypatch.setattr(a.listener.notices, "on_holding", lambda *heard: late.append(heard))
     await b.seats.book(EVENT, "mina", ["A-1"], "")
 
-    a.boards.look_up("mina", EVENT)
+    a.boards.doubts.add(EVENT, "mina")
     await eventually(lambda: a.boards.newest(EVENT, "mina", NOTHING).seats == ["A-2"], "it is read")
     await eventually(lambda: late, "it is heard")
     for heard in late:

@@ -113,9 +113,8 @@ async def hears(tab: Tab, *kinds: str) -> Frame:
 
 def soon(monkeypatch: pytest.MonkeyPatch) -> None:
     """What the store has not done by now it never does."""
-    for part in ("boards", "lobby"):
-        monkeypatch.setattr(f"session.{part}.DONE_SECONDS", 0.1)
-        monkeypatch.setattr(f"session.{part}.LATE_SECONDS", 0.2)
+    monkeypatch.setattr("session.doubts.DONE_SECONDS", 0.1)
+    monkeypatch.setattr("session.doubts.LATE_SECONDS", 0.2)
 
 
 # --- seats ---
@@ -153,7 +152,7 @@ async def test_who_watches_hears_of_a_late_hold_at_once(
     for tab in tabs:
         await tab.call("join-seats", eventId=EVENT)
 
-    monkeypatch.setattr(cluster.server(0).services.boards, "look_up", lambda *_: None)
+    monkeypatch.setattr(cluster.server(0).services.boards.doubts, "add", lambda *_: None)
     await ask_in_vain(cluster, network, "hold", asker, type="hold-seats", seats=["A-2"])
     await mend(cluster, network)
 
