@@ -62,8 +62,8 @@ class Waiter:
         """When it may be told its position again, on the clock that `Crowd.count` is given."""
 
     def is_over(self, now: Place) -> bool:
-        """Whether a place that is read now, in which the user waits, is a later one."""
-        return now.status == WAITING and self.seq != now.seq
+        """Whether a place that is read now is a later one; of who was let in, and is, that cannot be said."""
+        return self.made != now.made or (now.status == WAITING and self.seq != now.seq)
 
 
 class Crowd:
@@ -183,7 +183,9 @@ class Crowd:
         waiter = self.users.get(user_id)
         if waiter is None:
             return place if user_id in self.unsure else None
-        position = min(place.position, waiter.position) if waiter.status == WAITING else 0
+        position = waiter.position if waiter.status == WAITING else 0
+        if position and place.status == WAITING and not waiter.is_over(place):
+            position = min(place.position, position)
         return place._replace(status=waiter.status, until=waiter.until, position=position)
 
     def drop(self, user_id: str) -> Waiter | None:

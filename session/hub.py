@@ -295,6 +295,10 @@ class Hub:
             if connection.socket_id not in but:
                 connection.write(frame)
 
+    def coming(self, user_id: str) -> list[str]:
+        """The sockets of those of a user's connections here that are not yet where they were."""
+        return [connection.socket_id for connection in self.users.get(user_id, ()) if not connection.rooms]
+
     def due(self, user_id: str, *what: str) -> list[Connection]:
         """Those of a user's connections here that are owed word of one of these by now; whoever asks gives
         it."""

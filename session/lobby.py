@@ -28,7 +28,7 @@ from session.recorder import Recorder
 from session.sale import Replaced, Who
 from session.store import Store, Unavailable
 from session.ticker import Ticker
-from session.waiting_room import ADMITTED, NOWHERE, WAITING, Left, Place, WaitingRooms
+from session.waiting_room import ADMITTED, NO_FIGURES, NOWHERE, WAITING, Left, Place, WaitingRooms
 
 log = logging.getLogger(__name__)
 P = TypeVar("P", Place, Place | None)
@@ -61,7 +61,7 @@ class Lobby:
         self._recorder = recorder
         self._metrics = metrics
         self._crowds: dict[str, Crowd] = {}
-        self._partings = Partings()
+        self._partings = Partings(self._tell_end_late)
         self._wanted = asyncio.Event()
         self.absences = Absences(waiting_rooms, hub, self._wanted.set, self._reported)
         self.doubts = Doubts(hub, self._wanted.set)
@@ -146,12 +146,13 @@ class Lobby:
     def _settle_in(self, crowd: Crowd, connection: Connection, place: Place, *, is_new: bool) -> Place:
         """Write a place down as it is by now; one that must be read again first stays as it is.
 
-        The user's other connections here are told what is new; so they are where the place ``is_new`` here.
+        The user's other connections here are told what is new; where it came back to a place that was not
+        known here, those that are coming back as well are told where they stand in a moment.
         """
         user_id = connection.user_id
         if user_id not in self._hub.users:
             return place
-        now = crowd.fold(user_id, place)
+        now, is_known = crowd.fold(user_id, place), user_id in crowd.users
         if now is None:
             # an end that was heard was told: nothing older may be told after it
             if not crowd.has_ended(user_id, place.ledger.offset):
@@ -159,29 +160,37 @@ class Lobby:
             self.doubts.add(crowd.event_id, user_id)
             return place
         # who comes back is not told of an end that it was not there to hear
-        if self._put(crowd, user_id, now, "" if is_new else connection.socket_id, is_new=is_new):
-            self._tell(user_id, self._events.of(crowd.event_id, user_id, now), connection.socket_id)
+        if self._put(crowd, user_id, now, "" if is_new else connection.socket_id):
+            coming = () if is_new or is_known else self._hub.coming(user_id)
+            self._tell(user_id, self._events.of(crowd.event_id, user_id, now), connection.socket_id, *coming)
         return now
 
-    def _put(self, crowd: Crowd, user_id: str, now: Place, but: str = "", *, is_new: bool = True) -> bool:
-        """Write a place down; whether it is news, as it is where there was none if it ``is_new``.
+    def _put(self, crowd: Crowd, user_id: str, now: Place, but: str = "") -> bool:
+        """Write a place down; whether it is news.
 
         Where there was another one, that it has ended is told first, except to the socket ``but``: the ledger
         may not have been heard yet to say so.
         """
         before = crowd.put(user_id, now)
         if before is None:
-            return is_new
-        if before.is_over(now):
-            self._partings.has_ended(user_id, crowd.event_id)
-            self._tell_end(user_id, crowd.event_id, but, *self._partings.sockets(user_id, crowd.event_id))
             return True
-        return (before.status, before.told) != (now.status, now.position)
+        if before.is_over(now):
+            self._tell_end(user_id, crowd.event_id, but)
+            return True
+        # who left and was let in again at once is told until when
+        return (before.status, before.told, before.until) != (now.status, now.position, now.until)
 
-    def _tell_end(self, user_id: str, event_id: str, *but: str) -> None:
+    def _tell_end(self, user_id: str, event_id: str, but: str = "") -> None:
         """A user's place has ended, which the ledger was not heard to say yet."""
-        self._hub.tell(user_id, queue_left(event_id, "left"), *but)
+        self._hub.tell(user_id, queue_left(event_id, "left"), but, *self._partings.end(user_id, event_id))
         self._hub.leave_room(user_id, f"queue:{event_id}")
+
+    def _tell_end_late(self, connection: Connection, event_id: str, is_own: bool) -> None:
+        """The answer to a leaving did not tell of the end that it was to tell of; nor does anything else,
+        where that leaving has brought it about."""
+        connection.send(queue_left(event_id, "left"))
+        if is_own:
+            connection.pay(_leaving(event_id))
 
     def leaving(self, connection: Connection, event_id: str) -> AbstractContextManager[None]:
         """A connection gives its user's place up, and is answered, in this context."""
@@ -190,16 +199,24 @@ class Lobby:
     def left(self, connection: Connection, event_id: str, left: Left) -> None:
         """A connection has given its user's place up: its answer is on the way. Another of its connections
         may have joined again since."""
-        user_id = connection.user_id
+        user_id, name = connection.user_id, f"queue:{event_id}"
         crowd = self._crowds.get(event_id)
-        self._partings.has_ended(user_id, event_id, connection.socket_id)
+        was_known = crowd is not None and user_id in crowd.users
+        is_gone = crowd is None or crowd.drop_before(user_id, left.offset)
+        if crowd is not None and is_gone and (left.had or was_known):
+            is_early = crowd.end_early(user_id, left.offset)
+            # of a place that was known here until now nobody was told that it has ended, whatever was heard
+            if is_early or was_known:
+                self._tell_end(user_id, event_id)
+        self._partings.left(connection, event_id, had=left.had)
         connection.pay(_leaving(event_id))
-        if crowd is not None and not crowd.drop_before(user_id, left.offset):
-            return
-        self._partings.keep(user_id, event_id, queue_left(event_id, "left"))
-        if crowd is not None and left.had and crowd.end_early(user_id, left.offset):
-            self._tell_end(user_id, event_id, *self._partings.sockets(user_id, event_id))
-        self._hub.leave_room(user_id, f"queue:{event_id}")
+        if is_gone:
+            self._partings.keep(user_id, event_id, queue_left(event_id, "left"))
+            self._hub.leave_room(user_id, name)
+        elif crowd is not None and left.offset:
+            self._partings.remind(connection, event_id, self._event_of(crowd, user_id))
+        if name in connection.rooms:
+            connection.rooms[name].leave(connection)
 
     def join_unanswered(self, connection: Connection, event_id: str) -> None:
         """A connection was told that nobody knows what has come of its wish for a place: when that is known
@@ -262,7 +279,7 @@ class Lobby:
             self._recorder.queue(user_id, event_id, why)
             # of what a connection here has done its own answer tells, unless it was left without one
             self._tell(user_id, queue_left(event_id, why), "" if is_late else by)
-            self._partings.has_ended(user_id, event_id, by)
+            self._partings.has_ended(user_id, event_id, "" if is_late else by)
             self._hub.leave_room(user_id, f"queue:{event_id}")
             if is_late or why != "left":
                 self._forget_name(event_id, user_id)
@@ -306,9 +323,26 @@ class Lobby:
         if connection.socket_id not in self._partings.keep(user_id, event_id, event):
             connection.send(event)
 
-    def _tell(self, user_id: str, event: LineEvent, but: str = "") -> None:
-        """Tell all of a user's connections here what is new of its place, except the socket ``but``."""
-        self._hub.tell(user_id, event, but, *self._partings.keep(user_id, event.event_id, event))
+    def tell_known(self, connection: Connection, event_id: str, *, is_sure: bool) -> None:
+        """Tell a connection that is back of a place that another one has taken meanwhile; where it is not
+        ``is_sure`` that it stands, when that is known."""
+        crowd = self._crowds[event_id]
+        if is_sure:
+            connection.send(self._event_of(crowd, connection.user_id))
+        else:
+            self.join_unanswered(connection, event_id)
+
+    def _tell(self, user_id: str, event: LineEvent, *but: str) -> None:
+        """Tell all of a user's connections here what is new of its place, except the sockets ``but``."""
+        self._hub.tell(user_id, event, *but, *self._partings.keep(user_id, event.event_id, event))
+
+    def _event_of(self, crowd: Crowd, user_id: str) -> LineEvent:
+        """What is told of the place that is written down for a user."""
+        waiter = crowd.users[user_id]
+        if waiter.status == ADMITTED:
+            return self._events.allowed(crowd.event_id, user_id, waiter.until)
+        figures = self._ticker.figures.get(crowd.event_id, NO_FIGURES)
+        return queue_updated(crowd.event_id, waiter.position, figures)
 
     async def _count(self) -> None:
         while True:

@@ -243,6 +243,9 @@ class Restorer:
         for event_id, place in standing.items():
             if event_id != line:
                 self._lobby.tell(connection, event_id, place)
+        for event_id in self._lobby.of(connection.user_id):
+            if event_id not in standing:
+                self._lobby.tell_known(connection, event_id, is_sure=event_id not in places)
         for event_id, other in holding.items():
             if event_id != seats:
                 connection.send(

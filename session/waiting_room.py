@@ -92,7 +92,8 @@ class Server(Protocol):
 
 
 class Left(NamedTuple):
-    """What giving up a place came to: whether there was one, and the ledger's offset that knows of it."""
+    """What giving up a place came to: whether there was one, and the ledger's offset that knows of it, or 0
+    where that is not known."""
 
     had: bool
     offset: int
