@@ -205,10 +205,12 @@ class Crowd:
         return False
 
     def end_early(self, user_id: str, offset: int) -> bool:
-        """A dropped user's place has ended by that offset; whether that was not heard yet: then it is told
-        now, and not when it is heard, as something later may be told before."""
-        is_early = not self.has_heard(offset)
+        """A dropped user's place has ended by that offset; whether that was not heard yet, nor known: then it
+        is told now, and not when it is heard, as something later may be told before."""
+        is_early = not self.has_heard(offset) and self._ended.get(user_id, 0) < offset
         if is_early:
+            # those behind it in the table are forgotten no later than it
+            self._ended.pop(user_id, None)
             self._ended[user_id] = offset
         return is_early
 

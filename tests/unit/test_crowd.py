@@ -116,6 +116,7 @@ def test_an_end_that_is_known_before_it_is_heard_is_told_once(crowd: Crowd, ears
     crowd.put("a", waiting(2, 1, 0))
     assert crowd.drop_before("a", 2)
     assert crowd.end_early("a", 2)
+    assert not crowd.end_early("a", 2)
 
     crowd.took(1, b"A 0 1 b")
     crowd.took(2, b"L 2 a s left\nL 3 b t left")
