@@ -24,7 +24,7 @@ from session.recorder import Recorder
 from session.recovery import Position
 from session.sale import Who
 from session.seats import NOTHING, Holding, Published, Seats
-from session.store import Store, Unavailable
+from session.store import DEADLINE_MS, Store, Unavailable
 
 log = logging.getLogger(__name__)
 
@@ -34,6 +34,7 @@ KEPT_SECONDS = 1.0
 RETRY_SECONDS = 0.5
 REOPEN_SECONDS = 5.0
 AT_ONCE = 50
+NO_SEATS: frozenset[str] = frozenset()
 _encode = msgspec.json.Encoder().encode
 
 
@@ -151,6 +152,13 @@ class Boards:
     def of(self, user_id: str) -> list[str]:
         """The events in which a user who is connected here holds seats."""
         return [event for event, users in self._holdings.items() if users.get(user_id, NOTHING).seats]
+
+    def lasting(self, event_id: str, user_id: str) -> frozenset[str]:
+        """Seats that a user is known to hold and that outlive any command given now, unless they are given
+        back or sold, which may not have been heard yet."""
+        known = self._knows(event_id, user_id)
+        lasts = known.until > self._store.clock.now_ms() + DEADLINE_MS
+        return frozenset(known.seats) if lasts else NO_SEATS
 
     def newest(self, event_id: str, user_id: str, holding: Holding) -> Holding:
         """What a user holds as far as this server knows; ``holding`` may have been overtaken."""

@@ -147,13 +147,18 @@ class SeatCommands:
         user_id = connection.user_id
         # mostly known, so that the two are not worth a task each
         await self._waiting_rooms.use(event_id)
-        await self._naming.name(connection, event_id, lambda e: self._holds_in(user_id, e))
+        lasting = self._boards.lasting(event_id, user_id)
+        if not lasting:
+            # else the session names it, and nobody forgets a name that leads to seats
+            await self._naming.name(connection, event_id, lambda e: self._holds_in(user_id, e))
         self._ticker.is_used(event_id)
         known = event_id in self._boards.of(user_id)
         holding = await hold(event_id, Who.of(connection))
         self._boards.held(connection, event_id, holding)
         self._recorder.seats(user_id, event_id, "held", holding.seats)
-        if connection.seat_event_id != event_id or not known:
+        is_news = connection.seat_event_id != event_id or not known
+        # those had been given up meanwhile, and the name may have been forgotten since
+        if is_news or (lasting and lasting.isdisjoint(holding.seats)):
             await self._naming.after(
                 connection, lambda: self._manager.tell_seats(user_id, event_id, by=fence(connection))
             )
