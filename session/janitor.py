@@ -26,6 +26,9 @@ BATCH = 100
 ROUND_SECONDS = 1.0
 REATTACH_SECONDS = 2.0
 """After another incarnation of the store has answered, all connections are attached again so quickly."""
+RUSH_SECONDS = 0.1
+"""While others wait to sign in, so long a pause is between two batches that are detached: who comes back
+after a break of the network is let in before the store has heard of all the lines that broke."""
 LATE_SECONDS = DEADLINE_MS / 1000 + 0.5
 MAX_DETACHES = 100_000
 
@@ -46,6 +49,8 @@ class Janitor:
         self._settled = asyncio.Event()
         self._settled.set()
         self._doubted: set[Connection] = set()
+        self.is_rush: Callable[[], bool] = lambda: False
+        """Whether others wait to sign in."""
         self.reattach: Reattach | None = None
         self.sweep_lines: Sweep | None = None
         """Reports those whom a dead instance has left behind in the lines of events."""
@@ -95,6 +100,8 @@ class Janitor:
                         self._detaches[socket_id] = whose
                 if None not in results:
                     await asyncio.sleep(ROUND_SECONDS)
+                elif self.is_rush():
+                    await asyncio.sleep(RUSH_SECONDS)
             self._settled.set()
 
     # --- keeping alive ---

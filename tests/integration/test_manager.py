@@ -2,7 +2,9 @@
 
 import asyncio
 import contextlib
+import itertools
 import json
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -794,6 +796,26 @@ async def test_detaching_later_is_done_soon(server: Server, store_process: Store
         await server.janitor.settled()
 
     assert [] == store_process.client.keys("{u:*")
+
+
+async def test_who_has_gone_makes_way_for_who_comes(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While others wait to sign in there is a pause after each batch of those to be unmapped, and no other
+    end to it than that all are."""
+    monkeypatch.setattr(janitor_module, "RUSH_SECONDS", 0.03)
+    server.janitor.is_rush = lambda: True
+    asked_at: list[float] = []
+
+    async def detach(user_id: str, socket_id: str, **_: str) -> None:
+        asked_at.append(time.monotonic())
+
+    monkeypatch.setattr(server.manager, "detach", detach)
+    for n in range(2 * janitor_module.BATCH + 1):
+        server.janitor.detach_later(f"user-{n}", f"socket-{n}")
+    await asyncio.wait_for(server.janitor.settled(), 10)
+
+    assert 2 * janitor_module.BATCH + 1 == len(asked_at)
+    pauses = [after - before for before, after in itertools.pairwise(asked_at)]
+    assert 2 == sum(pause >= 0.029 for pause in pauses[janitor_module.BATCH - 1 :: janitor_module.BATCH])
 
 
 async def test_detaching_waits_for_a_store_that_is_away(server: Server, store_process: StoreProcess) -> None:
