@@ -34,7 +34,6 @@ KEPT_SECONDS = 1.0
 RETRY_SECONDS = 0.5
 REOPEN_SECONDS = 5.0
 AT_ONCE = 50
-NO_SEATS: frozenset[str] = frozenset()
 _encode = msgspec.json.Encoder().encode
 
 
@@ -153,12 +152,12 @@ class Boards:
         """The events in which a user who is connected here holds seats."""
         return [event for event, users in self._holdings.items() if users.get(user_id, NOTHING).seats]
 
-    def lasting(self, event_id: str, user_id: str) -> frozenset[str]:
-        """Seats that a user is known to hold and that outlive any command given now, unless they are given
-        back or sold, which may not have been heard yet."""
+    def lasting(self, event_id: str, user_id: str) -> int:
+        """When the hold began (Unix ms) that a user is known to have and that outlives any command given now,
+        unless it is given back or sold, which may not have been heard yet; 0 where there is none."""
         known = self._knows(event_id, user_id)
         lasts = known.until > self._store.clock.now_ms() + DEADLINE_MS
-        return frozenset(known.seats) if lasts else NO_SEATS
+        return known.first if lasts and known.seats else 0
 
     def newest(self, event_id: str, user_id: str, holding: Holding) -> Holding:
         """What a user holds as far as this server knows; ``holding`` may have been overtaken."""

@@ -25,6 +25,7 @@ from session.manager import (
     Fence,
     Forgotten,
     Gone,
+    Session,
     SessionManager,
     is_socket_of,
     new_socket_id,
@@ -236,17 +237,17 @@ class Entrance:
             self._janitor.detach_later(user_id, connection.socket_id)
             return
         before, connection.attached_at = connection.attached_at, attached.order
-        if before != attached.order:
-            try:
-                await self._write_back(connection)
-            except Unavailable:
-                # its old order makes the next attempt find again that there is something to write back
-                connection.attached_at = before
-                raise
+        try:
+            await self._write_back(connection, attached.session, is_lost=before != attached.order)
+        except Unavailable:
+            # its old order makes the next attempt find again that there is something to write back
+            connection.attached_at = before
+            raise
         connection.term = term
 
-    async def _write_back(self, connection: Connection) -> None:
-        """Tell the store what this server knows of a session that it has lost; what is there stands."""
+    async def _write_back(self, connection: Connection, session: Session, *, is_lost: bool) -> None:
+        """Tell the store what this server knows of a session that it has lost; what is there stands. Of one
+        that was not lost the newest names may be: without them nobody looks for what is put back there."""
         user_id, by = connection.user_id, fence(connection)
         ids = {
             "event_id": connection.event_id,
@@ -254,13 +255,16 @@ class Entrance:
             "seat_event_id": connection.seat_event_id,
         }
         known = {name: value for name, value in ids.items() if value}
+        lines, holds = self._lobby.of(user_id), self._boards.of(user_id)
         try:
-            if known or connection.free_rooms:
+            if is_lost and (known or connection.free_rooms):
                 await self._manager.update(user_id, {}, defaults=known, join=connection.free_rooms, by=by)
-            for event_id in self._lobby.of(user_id):
-                await self._manager.tell_line(user_id, event_id, by=by, again=True)
-            for event_id in self._boards.of(user_id):
-                await self._manager.tell_seats(user_id, event_id, by=by, again=True)
+            for event_id in lines:
+                if is_lost or event_id not in session.lines:
+                    await self._manager.tell_line(user_id, event_id, by=by, again=True)
+            for event_id in holds:
+                if is_lost or event_id not in session.holds:
+                    await self._manager.tell_seats(user_id, event_id, by=by, again=True)
         except Gone as gone:
             self.removed(connection, gone)
         except Forgotten:

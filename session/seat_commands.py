@@ -157,8 +157,8 @@ class SeatCommands:
         self._boards.held(connection, event_id, holding)
         self._recorder.seats(user_id, event_id, "held", holding.seats)
         is_news = connection.seat_event_id != event_id or not known
-        # those had been given up meanwhile, and the name may have been forgotten since
-        if is_news or (lasting and lasting.isdisjoint(holding.seats)):
+        # that hold was over by then, though it may be of the same seats, and the name may have been forgotten
+        if is_news or (lasting and lasting != holding.first):
             await self._naming.after(
                 connection, lambda: self._manager.tell_seats(user_id, event_id, by=fence(connection))
             )

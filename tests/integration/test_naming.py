@@ -33,6 +33,14 @@ async def hold(tab: Tab, *seats: str) -> list[str]:
     return held
 
 
+async def finds(server: Server) -> list[str]:
+    """The seats that who comes back is told to hold."""
+    back = await come(server)
+    (restored,) = (frame for frame in back.heard if frame["type"] == "session-restored")
+    held: list[str] = restored["seats"]["held"]
+    return held
+
+
 def scripts_of(server: Server, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """What a server asks the store for from now on for its users."""
     asked: list[str] = []
@@ -84,8 +92,9 @@ async def test_a_hold_that_ends_soon_is_no_name(cluster: Cluster, monkeypatch: p
     assert_one_holder(cluster.redis, EVENT)
 
 
+@pytest.mark.parametrize("seat", ["A-2", "A-1"], ids=["another seat", "the same seat"])
 async def test_the_event_is_named_anew_where_those_seats_were_given_back(
-    cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch, seat: str
 ) -> None:
     """Elsewhere, which was not heard yet; and so many other events were named that this one was forgotten."""
     await put(cluster)
@@ -94,12 +103,29 @@ async def test_the_event_is_named_anew_where_those_seats_were_given_back(
     await hold(tab, "A-1")
     monkeypatch.setattr(server.services.listener.notices, "on_holding", lambda *_: None)
     await far.seats.release(EVENT, Who("mina"))
-    cluster.redis.hdel(SESSION, f"h:{EVENT}")
+    cluster.redis.hdel(SESSION, f"h:{EVENT}", "se")
 
-    assert ["A-2"] == await hold(tab, "A-2")
+    assert [seat] == await hold(tab, seat)
 
     assert cluster.redis.hexists(SESSION, f"h:{EVENT}")
-    back = await come(cluster.server(1))
-    (restored,) = (frame for frame in back.heard if frame["type"] == "session-restored")
-    assert ["A-2"] == restored["seats"]["held"]
+    assert [seat] == await finds(cluster.server(1))
+    assert_one_holder(cluster.redis, EVENT)
+
+
+async def test_a_name_that_a_failover_has_lost_is_written_back(cluster: Cluster) -> None:
+    """The store has lost its newest writes, not the connection; held on that is not named again."""
+    await put(cluster, capacity=1)
+    server = cluster.server(0).services
+    tab = await come(cluster.server(0))
+    await tab.call("join-queue", eventId=EVENT)
+    await hold(tab, "A-1")
+    cluster.redis.hdel(SESSION, f"h:{EVENT}", f"w:{EVENT}", "se", "qe")
+
+    assert server.leases.on_incarnation is not None
+    await server.leases.on_incarnation()
+
+    await eventually(
+        lambda: {f"h:{EVENT}", f"w:{EVENT}", "se", "qe"} <= {*cluster.redis.hkeys(SESSION)}, "it is named"
+    )
+    assert ["A-1"] == await finds(cluster.server(1))
     assert_one_holder(cluster.redis, EVENT)
