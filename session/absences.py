@@ -27,13 +27,13 @@ class Absences:
         self,
         waiting_rooms: WaitingRooms,
         hub: Hub,
-        on_first: Callable[[], None],
+        on_add: Callable[[], None],
         on_reported: Callable[[str, str], None],
     ) -> None:
-        """``on_first`` is called where there is somebody to report; ``on_reported`` gets event and user."""
+        """``on_add`` is called whenever there is somebody to report; ``on_reported`` gets event and user."""
         self._waiting_rooms = waiting_rooms
         self._hub = hub
-        self._on_first = on_first
+        self._on_add = on_add
         self._on_reported = on_reported
         self._gone: dict[tuple[str, str], None] = {}
         """(event, user) whose last connection here has ended."""
@@ -42,10 +42,10 @@ class Absences:
         self._compared_at = time.monotonic()
 
     def add(self, event_id: str, user_id: str) -> None:
-        """A user has no connection here any more, or is about to have been missed."""
+        """A user has no connection here any more, or may have none: who is back by then is not reported."""
         self._gone[event_id, user_id] = None
         self._all_known.clear()
-        self._on_first()
+        self._on_add()
 
     def add_if_gone(self, event_id: str, user_id: str) -> None:
         """The same of a user of whom the store may know, if it has no connection here."""
@@ -59,7 +59,7 @@ class Absences:
     def compare_soon(self) -> None:
         """The store may have lost who has gone."""
         self._compared_at = float("-inf")
-        self._on_first()
+        self._on_add()
 
     async def compare(self) -> bool:
         """Look now and then whether the store believes somebody here who is not: a report may be lost. False

@@ -1,4 +1,4 @@
-"""What tokens say: their header and claims, read before and after the signature. Pure.
+"""What tokens say: their header and claims, read before and after the signature.
 
 RFC 7519 says what the claims mean. A message that refuses one names claims, and nothing that they say: it is
 logged.

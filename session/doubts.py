@@ -19,10 +19,10 @@ Key = tuple[str, str]
 class Doubts:
     """Users who are connected here, and of which event they are in doubt."""
 
-    def __init__(self, hub: Hub, on_first: Callable[[], None]) -> None:
-        """``on_first`` is called where there is something to read."""
+    def __init__(self, hub: Hub, on_add: Callable[[], None]) -> None:
+        """``on_add`` is called whenever there is something to read."""
         self._hub = hub
-        self._on_first = on_first
+        self._on_add = on_add
         self._of: dict[Key, bool] = {}
 
     def __len__(self) -> int:
@@ -33,7 +33,7 @@ class Doubts:
         if user_id in self._hub.users:
             key = (event_id, user_id)
             self._of[key] = put_back or self._of.get(key, False)
-            self._on_first()
+            self._on_add()
 
     def add_twice(self, event_id: str, user_id: str) -> None:
         """Have it read now, and when that is done which the store may still do: a user is about to take
