@@ -109,7 +109,7 @@ def build(config: Config, *, redis_url: str, secret: str, api_key: str) -> Servi
     watch.on_doubt = janitor.doubt
     watch.on_line, watch.on_seats = lobby.doubts.add, boards.doubts.add
     janitor.reattach = entrance.reattach
-    janitor.is_rush = lambda: entrance.turnstile.waiting > 0
+    janitor.is_rush = lambda: entrance.turnstile.waiting > 0 and not hub.draining
     janitor.sweep_lines = lobby.absences.sweep
     commands = Commands(
         config=config, metrics=metrics, store=store, manager=manager, rooms=rooms, hub=hub,

@@ -21,10 +21,8 @@ for k = 19, #ARGV, 3 do
   if is_new and till and not score(ADMITTED, of) and (till == 0 or till > now)
     and redis.call('ZCARD', ADMITTED) < c.cap then
     for _, key in ipairs({ABSENT, LAPSE}) do redis.call('ZREM', key, of) end
-    let_in(c, of, known or 0)
+    let_in(c, of, known or 0, till > 0 and till or FAR)
     count(c, 1, 0)
-    redis.call('ZADD', ADMITTED, int(till == 0 and FAR or till), of)
-    if till > 0 then redis.call('HSET', CAP, of, int(till)) end
   end
   come(of, KEYS[21], ARGV[16])
 end

@@ -314,6 +314,22 @@ async def test_a_place_is_put_back_only_where_it_was_lost(sale: Sale) -> None:
     assert late.seq > left.seq + 900_000
 
 
+async def test_an_admission_is_put_back_with_its_end(sale: Sale) -> None:
+    """Servers hear of that end too, and not of one that is as far off as that of whoever is let in now."""
+    await sale.put(capacity=2, admission_seconds=100)
+    mina = await sale.join("mina")
+    sale.client.delete(K.admitted, K.cap)
+    sale.client.hset(K.state, mapping={"inc": "0" * 10, "ainc": "0" * 10})
+    until = (mina.until or 0) - 60_000
+
+    await sale.line.put_back(EVENT, mina.made, [("mina", 1, until), ("vip", 2, 0)])
+
+    told = [fields["p"] for _, fields in sale.client.xrange(K.ledger_stream)]
+    assert [f"A {until} 0 mina\nA 0 0 vip"] == told[-1:]
+    assert {"mina": until, "vip": 2**53 - 1} == dict(sale.client.zrange(K.admitted, 0, -1, withscores=True))
+    assert {"mina": str(until)} == sale.client.hgetall(K.cap)
+
+
 # --- all of them ---
 
 

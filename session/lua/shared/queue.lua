@@ -108,12 +108,12 @@ local function count(c, n, waited)
   end
 end
 
-local function let_in(c, of, seq)
-  local till = c.adm and now + c.adm or FAR
+local function let_in(c, of, seq, till)
+  till = till or c.adm and now + c.adm or FAR
   redis.call('ZREM', PRESENT, of)
   redis.call('ZADD', ADMITTED, int(till), of)
-  if c.adm then redis.call('HSET', CAP, of, int(till)) end
-  note('A', c.adm and int(till) or 0, int(seq), of)
+  if till < FAR then redis.call('HSET', CAP, of, int(till)) end
+  note('A', till < FAR and int(till) or 0, int(seq), of)
 end
 
 -- Whether another incarnation of the store answers since a moment ago: who was let in by writes that it has
