@@ -10,6 +10,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from session import keys
+from session.claims import USER_ID
 from session.config import Config
 from session.protocol import Code, Refused
 from session.sign_ins import SignedIn, SignIns, user_id_of
@@ -433,13 +434,22 @@ def test_a_name_is_the_same_however_it_is_composed() -> None:
     assert user_id_of("\uac00" * 128) == user_id_of("\u1100\u1161" * 128)
 
 
-@pytest.mark.parametrize("name", ["", "  \t", "x" * 129, "민" * 129])
-def test_a_name_has_a_length(name: str) -> None:
-    """A name without characters, or with more than 128, is refused."""
+@pytest.mark.parametrize("name", ["", "  \t"])
+def test_a_name_is_needed(name: str) -> None:
+    """One without characters is refused."""
     with pytest.raises(Refused) as refused:
         user_id_of(name)
 
     assert Code.BAD_MESSAGE == refused.value.code
+
+
+@pytest.mark.parametrize("name", ["x" * 129, "민" * 129, "x" * 100_000])
+def test_a_long_name_gets_an_id(name: str) -> None:
+    """Which is always the same, another one's than that of a name it begins with, and a user id."""
+    user_id = user_id_of(name)
+
+    assert user_id_of(name) == user_id != user_id_of(name[:128])
+    assert USER_ID.fullmatch(user_id)
 
 
 # --- whole servers ---
