@@ -6,7 +6,6 @@ reported absent; whoever comes is reported there; a place that the store has los
 
 import asyncio
 import contextlib
-import logging
 import time
 from collections.abc import Awaitable
 from contextlib import AbstractContextManager
@@ -26,11 +25,10 @@ from session.parting import Partings
 from session.protocol import Refused
 from session.recorder import Recorder
 from session.sale import Replaced, Who
-from session.store import Store, Unavailable
+from session.store import Unavailable
 from session.ticker import Ticker
 from session.waiting_room import ADMITTED, NO_FIGURES, NOWHERE, WAITING, Left, Place, WaitingRooms
 
-log = logging.getLogger(__name__)
 P = TypeVar("P", Place, Place | None)
 
 ROUND_SECONDS = 1.0
@@ -47,11 +45,10 @@ class Lobby:
     """All lines of this server. `run` it as a task."""
 
     def __init__(
-        self, *, store: Store, waiting_rooms: WaitingRooms, manager: SessionManager, hub: Hub,
+        self, *, waiting_rooms: WaitingRooms, manager: SessionManager, hub: Hub,
         listener: Listener, ticker: Ticker, events: LineEvents, recorder: Recorder,
         metrics: Metrics,
     ) -> None:  # fmt: skip
-        self._store = store
         self._waiting_rooms = waiting_rooms
         self._manager = manager
         self._hub = hub

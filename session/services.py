@@ -94,7 +94,7 @@ def build(config: Config, *, redis_url: str, secret: str, api_key: str) -> Servi
     boards = Boards(store, seats, hub, listener, recorder)
     line_events = LineEvents(issuer, store)
     lobby = Lobby(
-        store=store, waiting_rooms=waiting_rooms, manager=manager, hub=hub, listener=listener,
+        waiting_rooms=waiting_rooms, manager=manager, hub=hub, listener=listener,
         ticker=ticker, events=line_events, recorder=recorder, metrics=metrics,
     )  # fmt: skip
     janitor = Janitor(manager, hub, leases)

@@ -11,13 +11,11 @@ import pytest
 from tornado.ioloop import IOLoop
 
 from session import keys
-from session.config import parse
 from session.events import EventDraft
 from session.sale import Who
 from tests.support.client import Frame
-from tests.support.parts import Cluster, Tab
+from tests.support.parts import Cluster, Tab, running
 from tests.support.stores import StoreProcess
-from tests.support.tokens import SECRET
 from tests.support.waiting import eventually
 
 EVENT = "long"
@@ -31,10 +29,8 @@ RESTLESS = range(0, USERS, 5)
 @pytest.fixture
 def cluster(io_loop: IOLoop, valkey: StoreProcess) -> Iterator[Cluster]:
     """The parts of three servers."""
-    made = Cluster(parse([f"--jwt-secret={SECRET}"], {}), valkey.url, valkey.client)
-    io_loop.run_sync(lambda: made.start(3), timeout=60)
-    yield made
-    io_loop.run_sync(made.stop, timeout=60)
+    with running(io_loop, valkey, 3) as made:
+        yield made
 
 
 class Line:

@@ -12,60 +12,20 @@ import redis
 from session import keys
 from session.events import EventDraft
 from session.hub import Room
-from session.line import Call, LineLostError
 from session.listener import Start
 from session.recovery import Position
 from session.sale import Who
 from session.seats import NOTHING, Holding
-from session.store import Arg, Store
 from session.waiting_room import NOWHERE, Place
 from tests.support.client import Frame
-from tests.support.parts import Cluster, Server, Tab
+from tests.support.lost import hold_back_ledger, kinds, lose
+from tests.support.parts import Cluster, Tab
 from tests.support.sale import assert_one_holder, holds
 from tests.support.stores import StoreProcess
 from tests.support.waiting import eventually
 
 EVENT = "42"
 K = keys.sale(EVENT)
-
-
-def lose(
-    store: Store,
-    name: str,
-    times: int,
-    monkeypatch: pytest.MonkeyPatch,
-    meanwhile: Callable[[], Awaitable[object]] | None = None,
-) -> list[str]:
-    """Lose the answers of a script, so many times; returns the list of those that were lost. ``meanwhile``
-    happens after the script has run, and before it is asked for again."""
-    lost: list[str] = []
-    send = store._send
-    script = store._scripts[store.nodes.is_sharded][name]
-
-    async def pass_on(answer: "asyncio.Future[Any]", to: "asyncio.Future[Any]") -> None:
-        (given,) = await asyncio.gather(answer, return_exceptions=True)
-        if isinstance(given, Exception):
-            to.set_exception(given)
-        elif len(lost) < times:
-            lost.append(name)
-            if meanwhile is not None:
-                await meanwhile()
-            to.set_exception(LineLostError())
-        else:
-            to.set_result(given)
-
-    def once(key: Arg, command: tuple[Arg, ...], *more: Any) -> Any:
-        attempt = send(key, command, *more)
-        if command[1] not in {script.sha, script.text}:
-            return attempt
-        call = Call(command, asyncio.get_running_loop().create_future(), attempt.call.ends)
-        call.sent = True
-        tasks.append(asyncio.create_task(pass_on(attempt.call.future, call.future)))
-        return attempt._replace(call=call)
-
-    tasks: list[asyncio.Task[None]] = []
-    monkeypatch.setattr(store, "_send", once)
-    return lost
 
 
 async def put(cluster: Cluster, **settings: object) -> None:
@@ -153,7 +113,7 @@ async def test_who_leaves_hears_of_the_end_before_a_new_place(
         await eventually(lambda: "queue-joined" in kinds(joiner), "it has a place again")
 
     # the ledger is slower than all answers
-    hear_ledger = [hold_back_ledger(one, monkeypatch) for one in (server, other)]
+    hear_ledger = [hold_back_ledger(one, EVENT, monkeypatch) for one in (server, other)]
     unname = server.services.manager.unname
 
     async def unname_late(*args: Any, **more: Any) -> None:
@@ -174,27 +134,6 @@ async def test_who_leaves_hears_of_the_end_before_a_new_place(
         assert ["queue-left", "queue-updated"] == kinds(tab)
         assert 1 == tab.heard[-1]["position"]
     assert ["id" in tab.heard[0] for tab in (leaver, joiner, third, far)] == [True, False, False, False]
-
-
-def kinds(tab: Tab) -> list[str]:
-    """What a tab was told of a line; an update is often told again."""
-    of_line = [frame["type"] for frame in tab.heard if frame["type"].startswith("queue-")]
-    return [kind for kind, before in zip(of_line, ["", *of_line], strict=False) if kind != before]
-
-
-def hold_back_ledger(server: Server, monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
-    """From now on a server does not hear what the ledger says, until the result is called."""
-    crowd = server.services.lobby._crowds[EVENT]
-    entries: list[tuple[int, bytes]] = []
-    took = crowd.took
-    monkeypatch.setattr(crowd, "took", lambda *entry: entries.append(entry))
-
-    def hear() -> None:
-        assert entries
-        for entry in entries:
-            took(*entry)
-
-    return hear
 
 
 async def test_a_place_that_was_given_up_while_it_was_put_back_is_gone(

@@ -8,15 +8,21 @@ import pytest
 
 from session import keys
 from session.crowd import Crowd
+from session.events import EventDraft
 from session.sale import Who
 from session.store import Unavailable
 from session.waiting_room import Left, Place
-from tests.integration.test_lost_answers import EVENT, hold_back_ledger, kinds, lose, put
 from tests.support.client import Frame
+from tests.support.lost import hold_back_ledger, kinds, lose
 from tests.support.parts import Cluster, Server, Tab
 from tests.support.waiting import eventually
 
+EVENT = "42"
 K = keys.sale(EVENT)
+
+
+async def put(cluster: Cluster, **settings: object) -> None:
+    await cluster.server(0).services.events.put(EVENT, EventDraft(title="A", **settings))  # type: ignore[arg-type]
 
 
 async def come(server: Server, count: int = 3) -> list[Tab]:
@@ -61,7 +67,7 @@ async def test_a_leaving_that_is_asked_for_again_spares_the_later_place(
         await joiner.call("join-queue", eventId=EVENT)
         await far.leave(EVENT, Who("second"))
 
-    hear = (lambda: None) if is_heard else hold_back_ledger(server, monkeypatch)
+    hear = (lambda: None) if is_heard else hold_back_ledger(server, EVENT, monkeypatch)
     lose(server.services.store, "leave", 1, monkeypatch, meanwhile)
     await leaver.call("leave-queue", eventId=EVENT)
     hear()
@@ -83,11 +89,13 @@ async def test_who_leaves_and_is_let_in_again_at_once_knows_it(
     server = cluster.server(0)
     leaver, joiner, third = await come(server)
 
+    let_in_at = cluster.now_ms()
+
     async def join_again() -> None:
-        await asyncio.sleep(0.01)
+        await eventually(lambda: cluster.now_ms() > let_in_at, "a later end is another one")
         await joiner.call("join-queue", eventId=EVENT)
 
-    hear = hold_back_ledger(server, monkeypatch)
+    hear = hold_back_ledger(server, EVENT, monkeypatch)
     lose(server.services.store, "leave", 1, monkeypatch, join_again)
     await leaver.call("leave-queue", eventId=EVENT)
     hear()
@@ -107,7 +115,7 @@ async def test_who_leaves_when_there_is_nothing_left_hides_no_end(
     await stand_in_line(cluster, "first")
     server = cluster.server(0)
     leaver, joiner, third = await come(server)
-    hear = hold_back_ledger(server, monkeypatch)
+    hear = hold_back_ledger(server, EVENT, monkeypatch)
     await cluster.server(1).services.waiting_rooms.leave(EVENT, Who("mina"), "removed")
 
     await leaver.call("leave-queue", eventId=EVENT)
@@ -128,7 +136,7 @@ async def test_of_two_who_leave_at_once_each_hears_of_the_end(
     await stand_in_line(cluster, "first")
     server = cluster.server(0)
     tabs = await come(server)
-    hear = (lambda: None) if is_heard else hold_back_ledger(server, monkeypatch)
+    hear = (lambda: None) if is_heard else hold_back_ledger(server, EVENT, monkeypatch)
 
     await asyncio.gather(*(tab.call("leave-queue", eventId=EVENT) for tab in tabs[:2]))
     hear()
@@ -170,7 +178,7 @@ async def test_who_leaves_without_an_answer_hears_of_the_end_before_a_later_plac
     server = cluster.server(0)
     leaver, joiner, third = await come(server)
     rooms, crowd = server.services.waiting_rooms, server.services.lobby._crowds[EVENT]
-    hear = (lambda: None) if is_heard else hold_back_ledger(server, monkeypatch)
+    hear = (lambda: None) if is_heard else hold_back_ledger(server, EVENT, monkeypatch)
     leave = rooms.leave
 
     async def lose_answer(event_id: str, who: Who) -> Left:

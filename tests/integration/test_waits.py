@@ -15,6 +15,8 @@ from session.protocol import Since
 from session.sale import Who
 from session.services import Services, build
 from session.store import Store
+from session.turnstile import AT_ONCE
+from tests.support.parts import Cluster
 from tests.support.stores import StoreProcess
 from tests.support.tokens import SECRET, token
 from tests.support.waiting import eventually
@@ -137,3 +139,22 @@ async def test_who_comes_while_the_lease_is_renewed_is_let_in(valkey: StoreProce
 
     assert b"unavailable" not in client.frames
     assert b'"status":"admitted"' in client.frames
+
+
+async def test_the_janitor_knows_when_others_wait_to_sign_in(cluster: Cluster) -> None:
+    """Who has gone makes way for them, unless this server goes too."""
+    services = cluster.server(0).services
+    turnstile = services.entrance.turnstile
+    before = services.janitor.is_rush()
+    for _ in range(AT_ONCE):
+        await turnstile.enter(returning=True)
+    waits = asyncio.create_task(turnstile.enter(returning=True))
+    await eventually(lambda: turnstile.waiting, "somebody waits")
+
+    rush = services.janitor.is_rush()
+    services.hub.draining = True
+    leaving = services.janitor.is_rush()
+    turnstile.ended(0.0, None)
+    await waits
+
+    assert (False, True, False) == (before, rush, leaving)

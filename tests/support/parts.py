@@ -8,18 +8,21 @@ import asyncio
 import itertools
 import json
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import redis
+from tornado.ioloop import IOLoop
 
 from session import keys
-from session.config import Config
+from session.config import Config, parse
 from session.connection import Connection
 from session.protocol import Since, decode
 from session.services import Services, build
 from session.store import Unavailable
 from tests.support.client import At, Frame
+from tests.support.stores import StoreProcess
 from tests.support.tokens import SECRET, token
 from tests.support.waiting import eventually
 
@@ -126,6 +129,15 @@ class Cluster:
     async def stop(self) -> None:
         for server in (*self.servers, *self._crashed):
             await server.stop()
+
+
+@contextmanager
+def running(io_loop: IOLoop, store: StoreProcess, count: int) -> Iterator[Cluster]:
+    """The parts of so many servers, with options as they are by default."""
+    made = Cluster(parse([f"--jwt-secret={SECRET}"], {}), store.url, store.client)
+    io_loop.run_sync(lambda: made.start(count), timeout=60)
+    yield made
+    io_loop.run_sync(made.stop, timeout=60)
 
 
 class Tab:
